@@ -1,0 +1,17 @@
+"""The one family of errors. Each sentence says what was asked, what was there and which rule broke."""
+
+
+class FcnvizError(Exception):
+    """Base of everything fcnviz raises on purpose."""
+
+
+class InputError(FcnvizError, ValueError):
+    """What was handed in cannot be an input of this model, or is no model at all."""
+
+
+class WindowError(FcnvizError, ValueError):
+    """A window (kernel, stride, padding, dilation) that does not fit, where torch refuses as well."""
+
+
+class RealTensorNeeded(FcnvizError, RuntimeError):
+    """The forward looks at numbers, and shapes alone carry none: a real tensor has to be passed."""

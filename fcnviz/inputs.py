@@ -1,0 +1,193 @@
+"""What the caller handed to `trace`, read and checked before anything runs.
+
+A tuple of sizes is a shape; a tensor is a tensor; whatever else forward takes is passed on. What cannot be
+an input of any network is refused here, with a sentence that says how to ask.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fcnviz.errors import InputError
+from fcnviz.nested import leaves, mapped
+from fcnviz.records import Shape, Step, Trace
+
+_WINDOWED = frozenset(("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_pool"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The inputs of one forward, with a `Shape` where no numbers are wanted.
+
+    Attributes:
+        args, kwargs: as forward takes them.
+        dtype: number type of the inputs given as shapes: that of the model's weights.
+        is_free: True if shapes are enough: at least one input is a shape or a tensor without numbers.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    dtype: torch.dtype
+    is_free: bool
+
+    def made(self, make: Callable[[Shape | Tensor, torch.dtype], Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of forward, with `make(shape or tensor, number type)` in every place of a tensor."""
+
+        def tensor(leaf: Shape | Tensor) -> Tensor:
+            return make(leaf, leaf.dtype if isinstance(leaf, Tensor) else self.dtype)
+
+        return mapped(self.args, tensor, Shape, Tensor), mapped(self.kwargs, tensor, Shape, Tensor)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of all inputs, in order."""
+        found = leaves((self.args, self.kwargs), Shape, Tensor)
+        return tuple(leaf if isinstance(leaf, Shape) else Shape(leaf.shape) for leaf in found)
+
+
+def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+    """The inputs as `Asked`.
+
+    Raises:
+        InputError: `model` is no module, there is no input, or one of them is neither shape nor tensor.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(_no_module(model))
+    args = tuple(_read(value) for value in inputs)
+    named = {key: _read(value) if _is_shape_like(value, (tuple,)) else value for key, value in kwargs.items()}
+    found = list(leaves((args, named), Shape, Tensor))
+    if not found:
+        raise InputError(f"trace({type(model).__name__}) was given no input: add a shape such as (1, 3, 224, 224)")
+    is_free = any(isinstance(leaf, Shape) or leaf.is_meta for leaf in found)
+    if not is_free and any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+        raise InputError(
+            f"{type(model).__name__} is on the meta device: its weights have no numbers, so a real tensor cannot run "
+            f"through it; give the shape {tuple(found[0].shape)} instead, or build the model with real weights"
+        )
+    return Asked(args, named, _dtype(model), is_free)
+
+
+def _no_module(model: object) -> str:
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return f"trace needs a network, and {model.__name__} is a class: make one first, {model.__name__}(…)"
+    return f"trace needs a torch.nn.Module first and its inputs after it, and was given {_shown(model)}"
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype.is_floating_point:
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:
+    """A plain tuple or list of single things, as opposed to one that holds tensors or further tuples."""
+    if not isinstance(value, kinds) or hasattr(value, "_fields"):
+        return False
+    return not any(isinstance(v, Tensor | tuple | list | Mapping) or v is None for v in value)
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, Tensor) or value is None:
+        return value
+    if _is_shape_like(value):
+        return _shape(value)
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_read(v) for v in value)
+    if isinstance(value, Mapping):
+        return {key: _read(v) for key, v in value.items()}
+    if isinstance(value, bool | int | float | str | bytes) or hasattr(value, "__array_interface__"):
+        raise InputError(
+            f"{_shown(value)} is neither a shape such as (1, 3, 224, 224) nor a torch tensor{_hint(value)}"
+        )
+    return value
+
+
+def _hint(value: Any) -> str:
+    return "; torch.from_numpy(…) makes one of it" if hasattr(value, "__array_interface__") else ""
+
+
+def _shape(sizes: tuple[Any, ...] | list[Any]) -> Shape:
+    if not sizes:
+        raise InputError("() is no shape of an input: name its sizes, batch first, such as (1, 3, 224, 224)")
+    for axis, size in enumerate(sizes):
+        if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
+            raise InputError(
+                f"{tuple(sizes)} is no shape: axis {axis} is {size!r}, and a size is a whole number from 1 up"
+            )
+    return Shape(operator.index(size) for size in sizes)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '…'}"
+
+
+def check_arguments(model: nn.Module, asked: Asked) -> None:
+    """Refuses more or fewer inputs than forward takes.
+
+    Raises:
+        InputError: with the names that forward has for its inputs.
+    """
+    try:
+        inspect.signature(model.forward).bind(*asked.args, **asked.kwargs)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(model.forward).parameters)
+        given = len(asked.args) + len(asked.kwargs)
+        name = type(model).__name__
+        raise InputError(f"{name}.forward takes ({takes}) and was given {given}: {error}") from None
+
+
+def check_first_layer(trace: Trace) -> None:
+    """Refuses an image without batch axis, or with channels that the first layer does not take.
+
+    torch runs some layers on an image without a batch, but the layers after it then take its channels for
+    images; a trace of that would teach nonsense.
+
+    Raises:
+        InputError: with the shape that would do.
+    """
+    for step in trace:
+        if step.operation in _WINDOWED and step.sources and step.sources[0] is not None and step.sources[0].step == -1:
+            _check_batch(step)
+            if trace.failure is not None and trace.failure.step is step:
+                _check_channels(step)
+
+
+def _rank(step: Step) -> int:
+    return len(step.window.kernel) if step.window else len(step.settings["output_size"])
+
+
+def _check_batch(step: Step) -> None:
+    shape = step.input_shapes[0]
+    if len(shape) == _rank(step) + 1:
+        raise InputError(
+            f"{tuple(shape)} has no batch axis, and {_called(step)} reads batches: "
+            f"give {(1, *shape)}, or x.unsqueeze(0) for a tensor x"
+        )
+
+
+def _check_channels(step: Step) -> None:
+    shape, wanted, rank = step.input_shapes[0], step.settings.get("in_channels"), _rank(step)
+    if wanted is None or len(shape) != rank + 2 or shape[1] == wanted:
+        return
+    right = (shape[0], wanted, *shape[2:])
+    if shape[-1] == wanted:
+        right = (shape[0], wanted, *shape[1:-1])
+    why = "channels stand last; torch wants them second" if shape[-1] == wanted else f"has {_channels(shape[1])}"
+    raise InputError(f"{tuple(shape)}: {why}, and {_called(step)} takes {_channels(wanted)}: give {right}")
+
+
+def _channels(number: int) -> str:
+    return f"{number} channel" if number == 1 else f"{number} channels"
+
+
+def _called(step: Step) -> str:
+    return f"{step.kind} {step.name}" if step.name != step.kind else step.kind

@@ -1,0 +1,200 @@
+"""One forward pass of a real network → a `Trace`: every step's shapes, up to and including one that fails.
+
+What runs is a twin of the model (see `twin`). Shapes alone run on the meta device, where a tensor has no
+numbers; if the forward needs a little more (a tensor made on the CPU, a constant), on fake tensors; tensors
+run for real. A failure is believed only when real CPU tensors fail in the same place, and it is quoted in
+their words.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fcnviz.diagnosis import diagnose
+from fcnviz.errors import RealTensorNeeded
+from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
+from fcnviz.nested import mapped
+from fcnviz.recorder import Broken, Operation, Recorder, Run
+from fcnviz.records import Failure, Shape, Trace
+from fcnviz.twin import Image, is_script, like, on_meta, paths, sharing, stand_in, twin
+
+
+def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) -> Trace:
+    """Every step of one forward pass: shapes, windows, parameters, multiply-adds; and where it breaks, why.
+
+    Args:
+        model: any `torch.nn.Module`. A twin of it runs: weights, statistics, flags, hooks, gradients and random
+            state of the model stay as they are. (Python code in its hooks and forward does run.)
+        inputs: what forward takes: a shape such as `(1, 3, 256, 256)`, batch first, for which no number is
+            computed, or a tensor, which runs for real. A tensor on the meta device is a shape with a number type.
+        as_is: trace each module in the mode it is in; otherwise everything is traced in eval mode.
+        kwargs: keyword inputs of forward. A tuple of sizes is a shape; anything else is passed on as it is.
+
+    Returns:
+        A `Trace`. If the forward raises, `trace.failure` says where and why, and the last step is the one that failed.
+
+    Raises:
+        InputError: no module, no input, sizes that are none, an image without batch axis or with channels that the
+            first layer does not take.
+        RealTensorNeeded: the forward looks at numbers (`.item()`, numpy, `if x.sum() > 0`), and was given shapes.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(8 * 28 * 28, 10))
+    >>> trace(net, (1, 3, 32, 32)).output_shape
+    (1, 10)
+    >>> trace(net, (1, 3, 36, 36)).failure.message
+    'mat1 and mat2 shapes cannot be multiplied (1x8192 and 6272x10)'
+    """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
+    asked = read(model, inputs, kwargs)
+    check_arguments(model, asked)
+    with _as_found(model):
+        found = _traced(model, asked, as_is)
+    check_first_layer(found)
+    return found
+
+
+def _traced(model: nn.Module, asked: Asked, as_is: bool) -> Trace:
+    run: Run | None = None
+    for way in _ways(model, asked):
+        run = way.run(model, asked, as_is)
+        message = way.verdict(model, run, as_is)
+        if run.broken is None or message is not None:
+            return _record(model, asked, run, message, way.name, as_is)
+    raise RealTensorNeeded(_needs_numbers(model, asked, run))
+
+
+def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, method: Any, as_is: bool) -> Trace:
+    failure, steps = None, tuple(run.steps)
+    if run.broken is not None and message is not None:
+        failure = _failure(run.broken, steps, message)
+        steps = (*steps, failure.step)
+    mode: Literal["eval", "as is"] = "as is" if as_is else "eval"
+    return Trace(type(model).__name__, steps, asked.shapes, run.output, failure, method, mode)
+
+
+def _failure(broken: Broken, steps: tuple[Any, ...], message: str) -> Failure:
+    found = diagnose(steps, broken.step, message)
+    where = _where(broken.error)
+    traceback.clear_frames(broken.error.__traceback__)  # the frames hold every tensor of the run
+    return Failure(broken.step, message, found.explanation, found.remedies, where, broken.error)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to run a forward: what stands for the model's tensors, what for its inputs, and what is around it.
+
+    `outside` leaves what is around it for a moment, so that real tensors can be made.
+    """
+
+    name: Literal["meta", "fake", "real"]
+    image: Image
+    make: Callable[[Shape | Tensor, torch.dtype], Tensor]
+    around: Callable[[], AbstractContextManager[Any]]
+    outside: Callable[[], AbstractContextManager[Any]]
+
+    def run(self, model: nn.Module, asked: Asked, as_is: bool) -> Run:
+        check = None if self.name == "real" else partial(self.alone, model, as_is)
+        with self.around():
+            args, kwargs = asked.made(self.make)
+            return Recorder(twin(model, self.image, as_is), check).run(args, kwargs)
+
+    def verdict(self, model: nn.Module, run: Run, as_is: bool) -> str | None:
+        """What PyTorch says on real tensors; None if nothing broke, or broke only for want of numbers."""
+        if run.broken is None:
+            return None
+        if self.name == "real":
+            return _said(run.broken.error)
+        if run.broken.operation.run is None:  # plain Python raised: believed when it does so on CPU tensors too
+            return _said(run.broken.error) if self.name == "fake" else None
+        try:
+            self.alone(model, as_is, run.broken.operation)
+        except Exception as error:
+            return _said(error)
+        return None
+
+    def alone(self, model: nn.Module, as_is: bool, operation: Operation) -> None:
+        """Runs just one operation on CPU tensors of the same shapes, and raises what it raises."""
+        with self.outside(), torch.device("cpu"):
+            run = operation.run
+            if isinstance(run, nn.Module):
+                run = twin(model.get_submodule(operation.path), stand_in, as_is)
+            if run is not None:
+                run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
+
+
+def _ways(model: nn.Module, asked: Asked) -> Iterator[_Way]:
+    if not asked.is_free:
+        yield _Way("real", sharing, lambda tensor, _: tensor, nullcontext, nullcontext)
+        return
+    if any(is_script(module) for _, module in paths(model)):
+        return  # compiled code has no forward that could be watched without numbers
+    yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
+    from torch._subclasses import fake_tensor  # half a second, and seldom needed
+
+    mode = fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
+    yield _Way("fake", _on_fake, partial(_empty, "cpu"), lambda: mode, fake_tensor.unset_fake_temporarily)
+
+
+def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.empty(tuple(wanted.shape if isinstance(wanted, Tensor) else wanted), dtype=dtype, device=device)
+
+
+def _on_fake(tensor: Tensor) -> Tensor:
+    """The image of a tensor while fake tensors are on: what is made then is fake."""
+    return like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"))
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
+    shape = ", ".join(map(str, asked.shapes[0]))
+    ask = f"pass a real tensor, trace(model, torch.rand({shape}))"
+    if run is None or run.broken is None:
+        return f"{type(model).__name__} is compiled TorchScript, which cannot run on shapes alone: {ask}"
+    step, where = run.broken.step, _where(run.broken.error)
+    return (
+        f"{type(model).__name__} looks at numbers in {step.name}{where and f' ({where})'}, and shapes have none: {ask}"
+    )
+
+
+_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+def _where(error: BaseException) -> str:
+    """File, line and text of the caller's own code that raised; "" if all of it was torch's."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
+    if not own:
+        return ""
+    file = "notebook" if "ipykernel" in own[-1].filename else Path(own[-1].filename).name
+    return f"{file}, line {own[-1].lineno}, in {own[-1].name}: {own[-1].line}"
+
+
+@contextmanager
+def _as_found(model: nn.Module) -> Iterator[None]:
+    """Random states and the limit on nesting stay as they were."""
+    python, limit = random.getstate(), sys.getrecursionlimit()
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    levels = max(path.count(".") for path, _ in paths(model))
+    with torch.random.fork_rng(devices=cuda):
+        sys.setrecursionlimit(limit + _FRAMES_PER_LEVEL * levels)
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(limit)
+            random.setstate(python)
+
+
+_FRAMES_PER_LEVEL = 6  # of Python, for one module inside another with hooks on
