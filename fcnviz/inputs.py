@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
     if not found:
         raise InputError(f"trace({type(model).__name__}) was given no input: add a shape such as (1, 3, 224, 224)")
     is_free = any(isinstance(leaf, Shape) or leaf.is_meta for leaf in found)
-    if not is_free and any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+    if not is_free and any(t.is_meta for t in _tensors_of(model)):
         raise InputError(
             f"{type(model).__name__} is on the meta device: its weights have no numbers, so a real tensor cannot run "
             f"through it; give the shape {tuple(found[0].shape)} instead, or build the model with real weights"
@@ -81,10 +82,14 @@ def _no_module(model: object) -> str:
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in _tensors_of(model):
         if tensor.dtype.is_floating_point:
             return tensor.dtype
     return torch.get_default_dtype()
+
+
+def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
 
 
 def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:

@@ -399,6 +399,8 @@ _FREE_CALLS = (
         squeeze unsqueeze split chunk unbind expand expand_as view_as reshape_as repeat repeat_interleave gather
         index_select masked_select select embedding one_hot topk sort argmax argmin max min any all norm var std
         var_mean zeros ones empty full arange linspace eye rand randn tensor as_tensor meshgrid tril triu
+        size dim ndimension stride storage_offset is_contiguous is_floating_point is_complex element_size data_ptr
+        untyped_storage item tolist numpy get_device has_names len hash iter setitem
         affine_grid grid_sample upsample glu T mT H mH real imag numel new_zeros new_ones new_full new_empty
         """
     )
@@ -444,10 +446,10 @@ class FlopCount(TorchDispatchMode):
         return out
 
 
-def call_needs_counting(kind: str) -> bool:
+def call_needs_counting(func: Callable[..., Any], kind: str) -> bool:
     """True when nothing here says how many multiply-adds a call costs: matmul, einsum, attention."""
     plain = kind.removesuffix("_")
-    return plain not in _FREE_CALLS and plain not in _CALLS
+    return plain not in _FREE_CALLS and plain not in _CALLS and getattr(func, "__name__", "") != "__get__"
 
 
 def macs(facts: Facts, given: Sequence[Shape], output: Output) -> int:
@@ -489,12 +491,12 @@ def is_doubtful(facts: Facts, kind: str, given: Sequence[Tensor], weights: Seque
         return True
     if facts.window is not None and any(t.numel() == 0 for t in given):
         return True
-    if kind in _LOOKUPS:
+    if kind in _LOOKUPS or not given:
         return bool(given) and given[0].dtype.is_floating_point
     if facts.operation in _ANY_DTYPE or not (weights or facts.operation or kind in _MATRIX_CALLS):
         return False
-    dtypes = {t.dtype for t in given} | {t.dtype for _, t in weights}
-    return len(dtypes) > 1 or not all(dtype.is_floating_point for dtype in dtypes)
+    dtypes = [t.dtype for t in given] + [t.dtype for _, t in weights]
+    return any(dtype is not dtypes[0] for dtype in dtypes) or not dtypes[0].is_floating_point
 
 
 def _wrong_channels(facts: Facts, given: Sequence[Tensor]) -> bool:

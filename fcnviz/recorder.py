@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 from weakref import ref
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from fcnviz import operations
 from fcnviz.nested import leaves
@@ -23,7 +25,7 @@ from fcnviz.records import Output, Shape, Source, Step, Weight
 from fcnviz.twin import paths
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
     """A module or call as it ran: what it is, and everything needed to run it again on other tensors.
 
@@ -83,8 +85,9 @@ class _Frame:
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    is_leaf: bool
+    facts: Facts | None  # None for a module whose inside is looked into
     first_step: int
+    unwatched: AbstractContextManager[Any] | None = None  # while a leaf runs, torch calls no mode
     counter: FlopCount | None = None
 
 
@@ -112,7 +115,7 @@ class Recorder(TorchFunctionMode):
         self._counted: set[int] = set()
         self._paths: dict[int, str] = {}
         self._repeats: dict[str, int] = {}
-        self._cleanup = ExitStack()
+        self._handles: list[RemovableHandle] = []
         self._outer_error = sys.exc_info()[1]
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
@@ -123,7 +126,7 @@ class Recorder(TorchFunctionMode):
                 output = self.model(*args, **kwargs)
         except Exception as error:
             if self.broken is None or self.broken.error not in _chain(error):
-                self._broke(self._module(_Frame(self.model, args, kwargs, False, 0)), error)
+                self._broke(self._module(_Frame(self.model, args, kwargs, None, 0)), error)
             return Run(self.steps, None, self.broken)
         return Run(self.steps, output_shape(output), None)
 
@@ -133,10 +136,9 @@ class Recorder(TorchFunctionMode):
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
                     self._owned[id(tensor)] = f"{path}.{name}" if path else name
-            before = module.register_forward_pre_hook(self._enter_module, with_kwargs=True)
+            self._handles.append(module.register_forward_pre_hook(self._enter_module, with_kwargs=True))
             after = module.register_forward_hook(self._leave_module, with_kwargs=True, always_call=True)
-            self._cleanup.callback(before.remove)
-            self._cleanup.callback(after.remove)
+            self._handles.append(after)
         super().__enter__()
         return self
 
@@ -144,44 +146,52 @@ class Recorder(TorchFunctionMode):
         super().__exit__(*error)
         while self._frames:
             self._pop()
-        self._cleanup.close()
+        for handle in self._handles:
+            handle.remove()
 
     # A module begins and ends.
 
     def _enter_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        frame = _Frame(module, args, kwargs, _is_leaf(module), len(self.steps))
+        facts = operations.module_facts(module) if _is_leaf(module) else None
+        frame = _Frame(module, args, kwargs, facts, len(self.steps))
         self._frames.append(frame)
-        if not frame.is_leaf:
+        if facts is None:
             return
         self._leaf_depth += 1
-        if self._leaf_depth == 1 and operations.module_facts(module).operation is None:
+        frame.unwatched = torch._C.DisableTorchFunction()
+        frame.unwatched.__enter__()
+        if self._leaf_depth == 1 and facts.operation is None:
             frame.counter = FlopCount()
             frame.counter.__enter__()
 
     def _leave_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not any(frame.module is module for frame in self._frames):
-            return  # a hook that ran before ours raised
-        while self._frames[-1].module is not module:  # left without a word, by something stronger than an Exception
-            self._pop()
+        while self._frames[-1].module is not module:
+            if not any(frame.module is module for frame in self._frames):
+                return  # a hook that ran before ours raised
+            self._pop()  # left without a word, by something stronger than an Exception
         error = sys.exc_info()[1]
-        frame, macs = self._pop()
-        if self._leaf_depth:
-            return
-        if output is None and error is not None and error is not self._outer_error:
-            self._module_raised(frame, error)
-        elif frame.is_leaf:
-            self._done(self._module(frame), output, macs)
-        elif not module._modules and not self._explains(output):
-            del self.steps[frame.first_step :]  # it calls what torch does not show: one step, its inside unseen
-            self._done(self._module(frame), output, macs)
+        frame = self._pop()
+        if not self._leaf_depth:
+            with torch._C.DisableTorchFunction():  # what is asked of tensors here is no call of the model
+                raised = output is None and error is not None and error is not self._outer_error
+                self._module_left(frame, output, error if raised else None)
 
-    def _pop(self) -> tuple[_Frame, int]:
+    def _module_left(self, frame: _Frame, output: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self._module_raised(frame, error)
+        elif frame.facts is not None:
+            self._done(self._module(frame), output, frame.counter)
+        elif not frame.module._modules and not self._explains(output):
+            del self.steps[frame.first_step :]  # it calls what torch does not show: one step, its inside unseen
+            self._done(self._module(frame), output, None)
+
+    def _pop(self) -> _Frame:
         frame = self._frames.pop()
-        self._leaf_depth -= frame.is_leaf
-        if frame.counter is None:
-            return frame, 0
-        frame.counter.__exit__(None, None, None)
-        return frame, frame.counter.macs
+        self._leaf_depth -= frame.facts is not None
+        for context in (frame.counter, frame.unwatched):
+            if context is not None:
+                context.__exit__(None, None, None)
+        return frame
 
     def _module_raised(self, frame: _Frame, error: BaseException) -> None:
         if self.broken is not None and self.broken.error in _chain(error):
@@ -189,10 +199,11 @@ class Recorder(TorchFunctionMode):
         self._broke(self._module(frame), error)
 
     def _module(self, frame: _Frame) -> Operation:
-        module, given = frame.module, list(leaves((frame.args, frame.kwargs), Tensor))
+        module, given = frame.module, _flat(frame.args, frame.kwargs)
+        is_one_step = frame.facts is not None or not module._modules
         named = module.named_parameters() if module._modules else module._parameters.items()
-        weights = [(name, t) for name, t in named if t is not None] if frame.is_leaf or not module._modules else []
-        run, facts = (module, operations.module_facts(module)) if frame.is_leaf else (None, operations.UNKNOWN)
+        weights = [(name, t) for name, t in named if t is not None] if is_one_step else []
+        run, facts = (None, operations.UNKNOWN) if frame.facts is None else (module, frame.facts)
         path, kind = self._paths[id(module)], type(module).__name__
         return Operation(run, frame.args, frame.kwargs, path, kind, facts, given, weights, is_call=False)
 
@@ -203,25 +214,20 @@ class Recorder(TorchFunctionMode):
         if self._leaf_depth:
             return func(*args, **kwargs)
         kind = operations.call_kind(func)
+        counter = FlopCount() if operations.call_needs_counting(func, kind) else None
         try:
-            output, macs = self._run(func, kind, args, kwargs)
+            with counter or nullcontext():
+                output = func(*args, **kwargs)
         except Exception as error:
             self._broke(self._call(func, kind, args, kwargs), error)
             raise
         if _holds_tensor(output) and kind not in operations.BOOKKEEPING:
-            self._done(self._call(func, kind, args, kwargs), output, macs)
+            self._done(self._call(func, kind, args, kwargs), output, counter)
         return output
-
-    def _run(self, func: Any, kind: str, args: Any, kwargs: Any) -> tuple[Any, int]:
-        if not operations.call_needs_counting(kind):
-            return func(*args, **kwargs), 0
-        with FlopCount() as counter:
-            output = func(*args, **kwargs)
-        return output, counter.macs
 
     def _call(self, func: Any, kind: str, args: Any, kwargs: Any) -> Operation:
         given, weights = [], []
-        for tensor in leaves((args, kwargs), Tensor):
+        for tensor in _flat(args, kwargs):
             name = self._owned.get(id(tensor))
             if name is None:
                 given.append(tensor)
@@ -233,45 +239,40 @@ class Recorder(TorchFunctionMode):
 
     # What ran becomes a step.
 
-    def _done(self, operation: Operation, output: Any, macs: int) -> None:
-        if self.check is not None and operations.is_doubtful(
-            operation.facts, operation.kind, operation.given, operation.weights
-        ):
-            self._check(operation)
-        step = self._step(operation, output)
-        known = operations.macs(operation.facts, step.input_shapes, step.output_shape)
-        self.steps.append(step if not (known or macs) else replace(step, macs=known or macs))
-        self._note(leaves(output, Tensor), step.index)
+    def _done(self, operation: Operation, output: Any, counter: FlopCount | None) -> None:
+        self._check(operation)
+        self.steps.append(self._step(operation, output, counter.macs if counter else None))
+        self._repeats[operation.name] = self._repeats.get(operation.name, 0) + 1
+        self._note([output] if isinstance(output, Tensor) else leaves(output, Tensor), len(self.steps) - 1)
 
     def _check(self, operation: Operation) -> None:
         if self.check is None or not operation.is_doubtful:
             return
-        self._leaf_depth += 1  # what the check runs is no step of the model
         try:
             self.check(operation)
         except Exception as error:
             self._broke(operation, error)
             raise
-        finally:
-            self._leaf_depth -= 1
 
     def _broke(self, operation: Operation, error: BaseException) -> None:
-        self.broken = Broken(self._step(operation, None), operation, error)
+        self.broken = Broken(self._step(operation, None, 0), operation, error)
 
-    def _step(self, operation: Operation, output: Any) -> Step:
+    def _step(self, operation: Operation, output: Any, macs: int | None) -> Step:
         facts, name = operation.facts, operation.name
-        self._repeats[name] = repeat = self._repeats.get(name, 0) + 1
+        given, made = tuple([Shape(t.shape) for t in operation.given]), output_shape(output)
+        repeat = self._repeats.get(name, 0) + 1
         return Step(
             index=len(self.steps),
             name=name if repeat == 1 else f"{name}#{repeat}",
             path=operation.path,
             kind=operation.kind,
             operation=facts.operation,
-            input_shapes=tuple(Shape(t.shape) for t in operation.given),
-            output_shape=output_shape(output),
-            sources=tuple(self._source(t) for t in operation.given),
-            weights=tuple(Weight(name, Shape(t.shape)) for name, t in operation.weights),
+            input_shapes=given,
+            output_shape=made,
+            sources=tuple([self._source(t) for t in operation.given]),
+            weights=tuple([Weight(name, Shape(t.shape)) for name, t in operation.weights]),
             params=sum(self._new_params(operation)),
+            macs=operations.macs(facts, given, made) if macs is None else macs,
             window=facts.window,
             settings=facts.settings,
             is_call=operation.is_call,
@@ -301,6 +302,12 @@ def _is_leaf(module: nn.Module) -> bool:
     if isinstance(module, nn.Sequential) or not operations.is_torch_layer(type(module)):
         return False
     return not module._modules or isinstance(module, nn.MultiheadAttention)
+
+
+def _flat(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+        return [args[0]]  # most layers, and the search below takes longer than all the rest of a step
+    return list(leaves((args, kwargs), Tensor))
 
 
 def _holds_tensor(value: Any) -> bool:

@@ -57,7 +57,6 @@ def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) ->
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     asked = read(model, inputs, kwargs)
-    check_arguments(model, asked)
     with _as_found(model):
         found = _traced(model, asked, as_is)
     check_first_layer(found)
@@ -76,6 +75,8 @@ def _traced(model: nn.Module, asked: Asked, as_is: bool) -> Trace:
 
 def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, method: Any, as_is: bool) -> Trace:
     failure, steps = None, tuple(run.steps)
+    if run.broken is not None and isinstance(run.broken.error, TypeError):
+        check_arguments(model, asked)
     if run.broken is not None and message is not None:
         failure = _failure(run.broken, steps, message)
         steps = (*steps, failure.step)
@@ -105,9 +106,10 @@ class _Way:
 
     def run(self, model: nn.Module, asked: Asked, as_is: bool) -> Run:
         check = None if self.name == "real" else partial(self.alone, model, as_is)
+        recorder = Recorder(twin(model, self.image, as_is), check)
+        args, kwargs = asked.made(self.make)
         with self.around():
-            args, kwargs = asked.made(self.make)
-            return Recorder(twin(model, self.image, as_is), check).run(args, kwargs)
+            return recorder.run(args, kwargs)
 
     def verdict(self, model: nn.Module, run: Run, as_is: bool) -> str | None:
         """What PyTorch says on real tensors; None if nothing broke, or broke only for want of numbers."""
@@ -137,13 +139,22 @@ def _ways(model: nn.Module, asked: Asked) -> Iterator[_Way]:
     if not asked.is_free:
         yield _Way("real", sharing, lambda tensor, _: tensor, nullcontext, nullcontext)
         return
-    if any(is_script(module) for _, module in paths(model)):
+    if any(map(is_script, model.modules())):
         return  # compiled code has no forward that could be watched without numbers
     yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
     from torch._subclasses import fake_tensor  # half a second, and seldom needed
 
     mode = fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
-    yield _Way("fake", _on_fake, partial(_empty, "cpu"), lambda: mode, fake_tensor.unset_fake_temporarily)
+
+    def fake(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def inside(*args: Any) -> Tensor:
+            with mode:
+                return function(*args)
+
+        return inside
+
+    make = fake(partial(_empty, "cpu"))
+    yield _Way("fake", fake(_on_fake), make, lambda: mode, fake_tensor.unset_fake_temporarily)
 
 
 def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
