@@ -10,7 +10,6 @@ import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from fcnviz.errors import InputError
 from fcnviz.nested import leaves, mapped
 from fcnviz.records import Shape, Step, Trace
+from fcnviz.twin import paths
 
 _WINDOWED = frozenset(("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_pool"))
 
@@ -89,7 +89,8 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    return chain(model.parameters(), model.buffers())
+    for _, module in paths(model):
+        yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
 
 
 def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:

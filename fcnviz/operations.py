@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -113,6 +114,10 @@ def _norm(m: Any) -> Facts:
     return Facts("same", None, {"num_features": wanted} if wanted else {})
 
 
+def _softmax(dim: int | None) -> Facts:
+    return Facts("same", None, {"softmax_dim": dim})
+
+
 def _layer_norm(m: Any) -> Facts:
     return Facts("same", None, {"normalized_shape": tuple(m.normalized_shape)})
 
@@ -141,6 +146,9 @@ _MODULES: dict[str, Callable[[Any], Facts]] = {
     "GroupNorm": _norm,
     "LayerNorm": _layer_norm,
     "RMSNorm": _layer_norm,
+    "Softmax": lambda m: _softmax(m.dim),
+    "LogSoftmax": lambda m: _softmax(m.dim),
+    "Softmin": lambda m: _softmax(m.dim),
     "_DropoutNd": lambda m: SAME,
     "Identity": lambda m: SAME,
     "LocalResponseNorm": lambda m: SAME,
@@ -203,6 +211,7 @@ _BIND_CONV_TRANSPOSE = _named("input weight bias stride padding output_padding g
 _BIND_MAX = _named("input kernel_size stride padding dilation ceil_mode")
 _BIND_AVG = _named("input kernel_size stride padding ceil_mode")
 _BIND_LP = _named("input norm_type kernel_size stride ceil_mode")
+_BIND_DIM = _named("input dim")
 _BIND_INTERPOLATE = _named("input size scale_factor mode align_corners recompute_scale_factor")
 
 
@@ -355,6 +364,9 @@ _CALLS: dict[str, Callable[..., Facts]] = {
     "pixel_unshuffle": _call_shuffle(False),
     "getitem": _call_getitem,
     "narrow": _call_narrow,
+    **dict.fromkeys(
+        ("softmax", "log_softmax", "softmin"), lambda args, kwargs: _softmax(_BIND_DIM(args, kwargs)["dim"])
+    ),
     "stack": _call_joined("stack"),
     **dict.fromkeys(("cat", "concat", "concatenate"), _call_joined("cat")),
     **dict.fromkeys(("view", "reshape"), _call_reshape),
@@ -379,7 +391,7 @@ _BROADCAST = _words(
 _SAME = _words(
     """
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh
-    softplus softsign softmax log_softmax softmin logsigmoid tanhshrink hardshrink softshrink threshold
+    softplus softsign logsigmoid tanhshrink hardshrink softshrink threshold
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
     batch_norm layer_norm group_norm instance_norm local_response_norm rms_norm normalize
     contiguous clone detach to float double half bfloat16 long int bool cpu cuda type type_as data
@@ -472,33 +484,55 @@ def macs(facts: Facts, given: Sequence[Shape], output: Output) -> int:
 
 
 _LOOKUPS = frozenset(("Embedding", "EmbeddingBag", "embedding", "embedding_bag", "one_hot"))
-_MATRIX_CALLS = _words(
+_FLOAT_CALLS = _words(
     """
     matmul rmatmul mm bmm mv addmm baddbmm addmv einsum bilinear scaled_dot_product_attention tensordot dot
     batch_norm layer_norm group_norm instance_norm multi_head_attention_forward
+    GLU glu
     """
 )
-_ANY_DTYPE = frozenset(("cat", "stack", "slice", "permute", "reshape", "flatten", "broadcast", "pad"))
+_ANY_DTYPE = frozenset(("cat", "stack", "slice", "permute", "reshape", "flatten", "broadcast"))
+_EVERYWHERE = frozenset((torch.float32, torch.float64))  # number types that every CPU kernel takes
 
 
 def is_doubtful(facts: Facts, kind: str, given: Sequence[Tensor], weights: Sequence[tuple[str, Tensor]]) -> bool:
     """True when a meta tensor may have passed where a real one is refused, so that a real one has to try.
 
     Meta kernels look at shapes. They let mixed number types into a matrix product, integers into float-only
-    layers, and empty maps or wrong channels into a transposed convolution.
+    layers, empty maps into a pooling, an axis that is not there into a softmax, a dilation of 0 into a
+    convolution, wrong channels and too much output padding into a transposed one.
     """
-    if facts.operation == "conv_transpose" and _wrong_channels(facts, given):
-        return True
-    if facts.window is not None and any(t.numel() == 0 for t in given):
-        return True
-    if kind in _LOOKUPS or not given:
-        return bool(given) and given[0].dtype.is_floating_point
-    if facts.operation in _ANY_DTYPE or not (weights or facts.operation or kind in _MATRIX_CALLS):
+    if not given:
         return False
-    dtypes = [t.dtype for t in given] + [t.dtype for _, t in weights]
-    return any(dtype is not dtypes[0] for dtype in dtypes) or not dtypes[0].is_floating_point
+    if any(t.numel() == 0 for t in given) or (facts.window is not None and _is_odd(facts, given[0])):
+        return True
+    if facts.settings.get("softmax_dim") is not None and not _has_axis(given[0], facts.settings["softmax_dim"]):
+        return True
+    if kind in _LOOKUPS:
+        return given[0].dtype.is_floating_point
+    if facts.operation in _ANY_DTYPE or not (weights or facts.operation or kind in _FLOAT_CALLS):
+        return False
+    first = given[0].dtype
+    if any(t.dtype is not first for t in given) or any(t.dtype is not first for _, t in weights):
+        return True
+    # half precision has its matrix products everywhere; trying a large one would take long
+    return first not in _EVERYWHERE and not (first.is_floating_point and (weights or kind in _FLOAT_CALLS))
 
 
-def _wrong_channels(facts: Facts, given: Sequence[Tensor]) -> bool:
-    rank = len(facts.window.kernel) if facts.window else 0
-    return bool(given) and given[0].dim() > rank and given[0].shape[-rank - 1] != facts.settings["in_channels"]
+def _has_axis(given: Tensor, axis: int) -> bool:
+    return -given.dim() <= axis < max(given.dim(), 1)
+
+
+def _is_odd(facts: Facts, given: Tensor) -> bool:
+    """A window that no layer should have, or a transposed convolution that gets other channels than it takes."""
+    window = facts.window
+    pads = () if isinstance(window.padding, str) else window.padding
+    if min((*window.kernel, *window.stride, *window.dilation), default=1) < 1 or min(pads, default=0) < 0:
+        return True
+    if facts.operation != "conv_transpose" or given.dim() <= len(window.kernel):
+        return False
+    if any(
+        extra >= max(s, d) for extra, s, d in zip(window.output_padding, window.stride, window.dilation, strict=True)
+    ):
+        return True
+    return given.shape[-len(window.kernel) - 1] != facts.settings["in_channels"]

@@ -85,6 +85,7 @@ class _Frame:
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    cls: type
     facts: Facts | None  # None for a module whose inside is looked into
     first_step: int
     unwatched: AbstractContextManager[Any] | None = None  # while a leaf runs, torch calls no mode
@@ -125,8 +126,8 @@ class Recorder(TorchFunctionMode):
             with self:
                 output = self.model(*args, **kwargs)
         except Exception as error:
-            if self.broken is None or self.broken.error not in _chain(error):
-                self._broke(self._module(_Frame(self.model, args, kwargs, None, 0)), error)
+            if self.broken is None or self.broken.error not in chain(error):
+                self._broke(self._module(_Frame(self.model, args, kwargs, type(self.model), None, 0)), error)
             return Run(self.steps, None, self.broken)
         return Run(self.steps, output_shape(output), None)
 
@@ -136,7 +137,8 @@ class Recorder(TorchFunctionMode):
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
                     self._owned[id(tensor)] = f"{path}.{name}" if path else name
-            self._handles.append(module.register_forward_pre_hook(self._enter_module, with_kwargs=True))
+            before = module.register_forward_pre_hook(self._enter_module, prepend=True, with_kwargs=True)
+            self._handles.append(before)
             after = module.register_forward_hook(self._leave_module, with_kwargs=True, always_call=True)
             self._handles.append(after)
         super().__enter__()
@@ -153,7 +155,7 @@ class Recorder(TorchFunctionMode):
 
     def _enter_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         facts = operations.module_facts(module) if _is_leaf(module) else None
-        frame = _Frame(module, args, kwargs, facts, len(self.steps))
+        frame = _Frame(module, args, kwargs, type(module), facts, len(self.steps))
         self._frames.append(frame)
         if facts is None:
             return
@@ -171,6 +173,9 @@ class Recorder(TorchFunctionMode):
             self._pop()  # left without a word, by something stronger than an Exception
         error = sys.exc_info()[1]
         frame = self._pop()
+        frame.args, frame.kwargs = args, kwargs  # other hooks may have changed them since
+        if frame.facts is not None and type(module) is not frame.cls:
+            frame.facts = operations.module_facts(module)  # a lazy layer is its plain class now
         if not self._leaf_depth:
             with torch._C.DisableTorchFunction():  # what is asked of tensors here is no call of the model
                 raised = output is None and error is not None and error is not self._outer_error
@@ -194,7 +199,7 @@ class Recorder(TorchFunctionMode):
         return frame
 
     def _module_raised(self, frame: _Frame, error: BaseException) -> None:
-        if self.broken is not None and self.broken.error in _chain(error):
+        if self.broken is not None and self.broken.error in chain(error):
             return  # the operation inside has been noted already
         self._broke(self._module(frame), error)
 
@@ -327,7 +332,7 @@ def output_shape(value: Any) -> Output:
     return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what it was raised from, and what was being handled then."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

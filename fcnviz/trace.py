@@ -8,6 +8,7 @@ their words.
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import traceback
@@ -20,12 +21,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fcnviz.diagnosis import diagnose
 from fcnviz.errors import RealTensorNeeded
 from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
 from fcnviz.nested import mapped
-from fcnviz.recorder import Broken, Operation, Recorder, Run
+from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
 from fcnviz.records import Failure, Shape, Trace
 from fcnviz.twin import Image, is_script, like, on_meta, paths, sharing, stand_in, twin
 
@@ -87,7 +89,8 @@ def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, metho
 def _failure(broken: Broken, steps: tuple[Any, ...], message: str) -> Failure:
     found = diagnose(steps, broken.step, message)
     where = _where(broken.error)
-    traceback.clear_frames(broken.error.__traceback__)  # the frames hold every tensor of the run
+    for error in chain(broken.error):
+        error.__traceback__ = None  # its frames would keep every tensor of the run alive
     return Failure(broken.step, message, found.explanation, found.remedies, where, broken.error)
 
 
@@ -139,7 +142,7 @@ def _ways(model: nn.Module, asked: Asked) -> Iterator[_Way]:
     if not asked.is_free:
         yield _Way("real", sharing, lambda tensor, _: tensor, nullcontext, nullcontext)
         return
-    if any(map(is_script, model.modules())):
+    if any(is_script(module) for _, module in paths(model)):
         return  # compiled code has no forward that could be watched without numbers
     yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
     from torch._subclasses import fake_tensor  # half a second, and seldom needed
@@ -154,7 +157,19 @@ def _ways(model: nn.Module, asked: Asked) -> Iterator[_Way]:
         return inside
 
     make = fake(partial(_empty, "cpu"))
-    yield _Way("fake", fake(_on_fake), make, lambda: mode, fake_tensor.unset_fake_temporarily)
+    yield _Way("fake", fake(_on_fake), make, partial(_quiet, mode), fake_tensor.unset_fake_temporarily)
+
+
+@contextmanager
+def _quiet(mode: AbstractContextManager[Any]) -> Iterator[None]:
+    """Fake tensors on, and their logger off: it writes a traceback for every operation it refuses."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was, logger.disabled = logger.disabled, True
+    try:
+        with mode:
+            yield
+    finally:
+        logger.disabled = was
 
 
 def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
@@ -163,6 +178,8 @@ def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
 
 def _on_fake(tensor: Tensor) -> Tensor:
     """The image of a tensor while fake tensors are on: what is made then is fake."""
+    if is_lazy(tensor):
+        return stand_in(tensor)
     return like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"))
 
 
@@ -175,10 +192,9 @@ def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
     ask = f"pass a real tensor, trace(model, torch.rand({shape}))"
     if run is None or run.broken is None:
         return f"{type(model).__name__} is compiled TorchScript, which cannot run on shapes alone: {ask}"
-    step, where = run.broken.step, _where(run.broken.error)
-    return (
-        f"{type(model).__name__} looks at numbers in {step.name}{where and f' ({where})'}, and shapes have none: {ask}"
-    )
+    where, said = _where(run.broken.error), _said(run.broken.error).splitlines()[0]
+    place = run.broken.step.name + (where and f" ({where})")
+    return f"{type(model).__name__} cannot run on shapes alone: {place} needs numbers: {said}; {ask}"
 
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))

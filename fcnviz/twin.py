@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.overrides import TorchFunctionMode
 
 Image: TypeAlias = Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ def twin(model: nn.Module, image: Image, keep_mode: bool = False) -> nn.Module:
     (device(type='meta'), device(type='cpu'))
     """
     originals = [module for _, module in paths(model)]
-    memo: dict[int, Any] = {id(m): copy.deepcopy(m) if is_script(m) else object.__new__(type(m)) for m in originals}
+    memo: dict[int, Any] = {id(m): ScriptLayer(m) if is_script(m) else object.__new__(type(m)) for m in originals}
     images = _Images(image, memo)
     for original in originals:
         if is_script(original):
@@ -68,6 +68,17 @@ def paths(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def is_script(module: nn.Module) -> bool:
     """True for compiled TorchScript, which has no Python fields to look into."""
     return isinstance(module, torch.jit.ScriptModule)
+
+
+class ScriptLayer(nn.Module):
+    """A copy of a compiled module behind a plain one, since a compiled one takes no hooks."""
+
+    def __init__(self, compiled: nn.Module) -> None:
+        super().__init__()
+        self.compiled = (copy.deepcopy(compiled).eval(),)  # in a tuple, so that nobody looks inside
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compiled[0](*args, **kwargs)
 
 
 class _Images(TorchFunctionMode):
@@ -133,7 +144,7 @@ def _lazy(tensor: Tensor, device: Any) -> Tensor:
 
 def on_meta(tensor: Tensor) -> Tensor:
     """The shape, strides and number type of a tensor, without its numbers."""
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         return _lazy(tensor, "meta")
     if tensor.layout is not torch.strided:
         return like(tensor, tensor.detach().to("meta"))
@@ -143,7 +154,7 @@ def on_meta(tensor: Tensor) -> Tensor:
 
 def sharing(tensor: Tensor) -> Tensor:
     """A parameter's own numbers behind another `nn.Parameter`; a copy of any other tensor."""
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         return _lazy(tensor, tensor.device)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
@@ -156,7 +167,7 @@ _STAND_IN_BYTES = 64 * 2**20
 
 def stand_in(tensor: Tensor) -> Tensor:
     """A CPU tensor of zeros with the shape and number type of `tensor`, cheap at any size."""
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         return _lazy(tensor, "cpu")
     cells = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) if tensor.numel() else 0
     if cells * tensor.element_size() > _STAND_IN_BYTES:

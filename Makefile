@@ -1,0 +1,45 @@
+# PYTHON is the interpreter that builds .venv; any Python from 3.10 on will do.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DELETE_ON_ERROR:
+.PHONY: help lab test lint clean
+
+help:
+	@echo "make lab    open the notebooks in JupyterLab"
+	@echo "make test   run the unit tests, doctests, notebooks and browser tests"
+	@echo "make lint   check style and types"
+	@echo "make clean  remove .venv and everything else that can be made again"
+
+lab: .venv/installed-lab
+	.venv/bin/jupyter lab notebooks/00_start.ipynb
+
+test: .venv/installed-test
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-lint
+	.venv/bin/ruff check --quiet
+	.venv/bin/ruff format --check --quiet
+	.venv/bin/mypy
+
+# torch goes first, by its exact pin, so that nothing that asks for a bare torch can bring another.
+.venv/installed-%: .venv/torch pyproject.toml
+	@echo "Installing fcnviz …"
+	@$(PIP) install -qq -c constraints.txt -e "$(if $(filter lab,$*),.,.[$*])"
+	@touch $@
+
+.venv/torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "fcnviz needs Python 3.10 or newer, and $(PYTHON) is not. Name one that is: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install -qq 'pip>=22.3'
+	@echo "Installing $(TORCH) (large, once) …"
+	@$(PIP) install -qq -c constraints.txt $(TORCH)
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
+	find fcnviz tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +
