@@ -680,7 +680,8 @@ def _write_interpolate(step: Step) -> Iterator[Formula]:
     shape, size, scale = step.input_shapes[0], step.settings["size"], step.settings["scale_factor"]
     rank = len(shape) - 2
     sizes, scales = _per_axis(size, rank), _per_axis(scale, rank)
-    if len(sizes) == len(scales) == rank and (size is None) != (scale is None):
+    finite = all(asked is None or math.isfinite(asked) for asked in (*sizes, *scales))
+    if finite and len(sizes) == len(scales) == rank and (size is None) != (scale is None):
         for i, name in enumerate(_spatial_names(rank), start=-rank):
             yield _interpolate(_Where(name, i), shape[i], sizes[i], scales[i], step.settings["mode"])
 
@@ -738,7 +739,7 @@ def _write_pad(step: Step) -> Iterator[Formula]:
 def _write_permute(step: Step) -> Iterator[Formula]:
     shape, dims = step.input_shapes[0], step.settings["dims"]
     names = _names(len(shape))
-    if sorted(dim % max(len(shape), 1) for dim in dims) == list(range(len(shape))):
+    if sorted(dim % len(shape) for dim in dims if -len(shape) <= dim < len(shape)) == list(range(len(shape))):
         for place, dim in enumerate(dims):
             if names[dim] != names[place]:
                 yield Formula(names[place], names[dim], count(shape[dim]), shape[dim], place)

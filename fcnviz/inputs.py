@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fcnviz.errors import InputError
 from fcnviz.nested import leaves, mapped
 from fcnviz.records import Shape, Step, Trace
-from fcnviz.twin import paths
+from fcnviz.twin import parts_of
 
 _WINDOWED = frozenset(("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_pool"))
 
@@ -89,13 +89,13 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    for _, module in paths(model):
+    for _, module in parts_of(model):
         yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
 
 
 def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:
     """A plain tuple or list of single things, as opposed to one that holds tensors or further tuples."""
-    if not isinstance(value, kinds) or hasattr(value, "_fields"):
+    if not isinstance(value, tuple | list) or not isinstance(value, kinds) or hasattr(value, "_fields"):
         return False
     return not any(isinstance(v, Tensor | tuple | list | Mapping) or v is None for v in value)
 
@@ -187,8 +187,9 @@ def _check_channels(step: Step) -> None:
     right = (shape[0], wanted, *shape[2:])
     if shape[-1] == wanted:
         right = (shape[0], wanted, *shape[1:-1])
-    why = "channels stand last; torch wants them second" if shape[-1] == wanted else f"has {_channels(shape[1])}"
-    raise InputError(f"{tuple(shape)}: {why}, and {_called(step)} takes {_channels(wanted)}: give {right}")
+    last = "has its channels last; torch wants them second"
+    why = last if shape[-1] == wanted else f"has {_channels(shape[1])}"
+    raise InputError(f"{tuple(shape)} {why}, and {_called(step)} takes {_channels(wanted)}: give {right}")
 
 
 def _channels(number: int) -> str:

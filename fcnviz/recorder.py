@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from fcnviz import operations
+from fcnviz import calls, counting, operations
+from fcnviz.counting import FlopCount
+from fcnviz.doubt import is_doubtful
 from fcnviz.nested import leaves
-from fcnviz.operations import Facts, FlopCount
+from fcnviz.operations import Facts
 from fcnviz.records import Output, Shape, Source, Step, Weight
-from fcnviz.twin import paths
+from fcnviz.twin import Parts
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Operation:
 
     @property
     def is_doubtful(self) -> bool:
-        return operations.is_doubtful(self.facts, self.kind, self.given, self.weights)
+        return is_doubtful(self.facts, self.kind, self.given, self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class _Frame:
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    cls: type
+    cls: Any
     facts: Facts | None  # None for a module whose inside is looked into
     first_step: int
     unwatched: AbstractContextManager[Any] | None = None  # while a leaf runs, torch calls no mode
@@ -93,10 +95,10 @@ class _Frame:
 
 
 class Recorder(TorchFunctionMode):
-    """Records the steps of `model` while it is entered; the hooks come off when it is left.
+    """Records the steps of a model while it is entered; the hooks come off when it is left.
 
     Args:
-        model: the module to watch, usually a twin.
+        parts: the modules to watch, the model itself first; usually a twin's.
         check: runs an operation that meta tensors may have let through by mistake; raises what real ones raise.
 
     Attributes:
@@ -104,9 +106,9 @@ class Recorder(TorchFunctionMode):
         broken: what raised last, if anything did.
     """
 
-    def __init__(self, model: nn.Module, check: Callable[[Operation], object] | None = None) -> None:
+    def __init__(self, parts: Parts, check: Callable[[Operation], object] | None = None) -> None:
         super().__init__()
-        self.model, self.check = model, check
+        self.parts, self.check = parts, check
         self.steps: list[Step] = []
         self.broken: Broken | None = None
         self._frames: list[_Frame] = []
@@ -124,15 +126,16 @@ class Recorder(TorchFunctionMode):
         self._note(leaves((args, kwargs), Tensor), -1)
         try:
             with self:
-                output = self.model(*args, **kwargs)
+                output = self.parts[0][1](*args, **kwargs)
         except Exception as error:
             if self.broken is None or self.broken.error not in chain(error):
-                self._broke(self._module(_Frame(self.model, args, kwargs, type(self.model), None, 0)), error)
+                root = self.parts[0][1]
+                self._broke(self._module(_Frame(root, args, kwargs, type(root), None, 0)), error)
             return Run(self.steps, None, self.broken)
         return Run(self.steps, output_shape(output), None)
 
     def __enter__(self) -> Recorder:
-        for path, module in paths(self.model):
+        for path, module in self.parts:
             self._paths[id(module)] = path
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
@@ -207,7 +210,7 @@ class Recorder(TorchFunctionMode):
         module, given = frame.module, _flat(frame.args, frame.kwargs)
         is_one_step = frame.facts is not None or not module._modules
         named = module.named_parameters() if module._modules else module._parameters.items()
-        weights = [(name, t) for name, t in named if t is not None] if is_one_step else []
+        weights: list[tuple[str, Tensor]] = [(n, t) for n, t in named if t is not None] if is_one_step else []
         run, facts = (None, operations.UNKNOWN) if frame.facts is None else (module, frame.facts)
         path, kind = self._paths[id(module)], type(module).__name__
         return Operation(run, frame.args, frame.kwargs, path, kind, facts, given, weights, is_call=False)
@@ -218,15 +221,15 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._leaf_depth:
             return func(*args, **kwargs)
-        kind = operations.call_kind(func)
-        counter = FlopCount() if operations.call_needs_counting(func, kind) else None
+        kind = calls.call_kind(func)
+        counter = FlopCount() if counting.needs_counting(func, kind) else None
         try:
             with counter or nullcontext():
                 output = func(*args, **kwargs)
         except Exception as error:
             self._broke(self._call(func, kind, args, kwargs), error)
             raise
-        if _holds_tensor(output) and kind not in operations.BOOKKEEPING:
+        if _holds_tensor(output) and kind not in calls.BOOKKEEPING:
             self._done(self._call(func, kind, args, kwargs), output, counter)
         return output
 
@@ -239,7 +242,7 @@ class Recorder(TorchFunctionMode):
             else:
                 weights.append((name, tensor))
         path = self._paths[id(self._frames[-1].module)] if self._frames else ""
-        facts = operations.call_facts(func, args, kwargs)
+        facts = calls.call_facts(func, args, kwargs)
         return Operation(func, args, kwargs, path, kind, facts, given, weights, is_call=True)
 
     # What ran becomes a step.
@@ -277,7 +280,7 @@ class Recorder(TorchFunctionMode):
             sources=tuple([self._source(t) for t in operation.given]),
             weights=tuple([Weight(name, Shape(t.shape)) for name, t in operation.weights]),
             params=sum(self._new_params(operation)),
-            macs=operations.macs(facts, given, made) if macs is None else macs,
+            macs=counting.macs(facts, given, made) if macs is None else macs,
             window=facts.window,
             settings=facts.settings,
             is_call=operation.is_call,
@@ -304,7 +307,8 @@ class Recorder(TorchFunctionMode):
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    if isinstance(module, nn.Sequential) or not operations.is_torch_layer(type(module)):
+    cls: Any = type(module)
+    if isinstance(module, nn.Sequential) or not operations.is_torch_layer(cls):
         return False
     return not module._modules or isinstance(module, nn.MultiheadAttention)
 

@@ -29,7 +29,7 @@ from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
 from fcnviz.nested import mapped
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
 from fcnviz.records import Failure, Shape, Trace
-from fcnviz.twin import Image, is_script, like, on_meta, paths, sharing, stand_in, twin
+from fcnviz.twin import Image, Parts, is_script, like, on_meta, parts_of, sharing, stand_in, twin
 
 
 def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) -> Trace:
@@ -59,20 +59,21 @@ def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) ->
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     asked = read(model, inputs, kwargs)
-    with _as_found(model):
-        found = _traced(model, asked, as_is)
+    parts = parts_of(model)
+    with _as_found(parts):
+        found = _traced(parts, asked, as_is)
     check_first_layer(found)
     return found
 
 
-def _traced(model: nn.Module, asked: Asked, as_is: bool) -> Trace:
+def _traced(parts: Parts, asked: Asked, as_is: bool) -> Trace:
     run: Run | None = None
-    for way in _ways(model, asked):
-        run = way.run(model, asked, as_is)
-        message = way.verdict(model, run, as_is)
+    for way in _ways(parts, asked):
+        run = way.run(parts, asked, as_is)
+        message = way.verdict(parts, run, as_is)
         if run.broken is None or message is not None:
-            return _record(model, asked, run, message, way.name, as_is)
-    raise RealTensorNeeded(_needs_numbers(model, asked, run))
+            return _record(parts[0][1], asked, run, message, way.name, as_is)
+    raise RealTensorNeeded(_needs_numbers(parts[0][1], asked, run))
 
 
 def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, method: Any, as_is: bool) -> Trace:
@@ -107,14 +108,14 @@ class _Way:
     around: Callable[[], AbstractContextManager[Any]]
     outside: Callable[[], AbstractContextManager[Any]]
 
-    def run(self, model: nn.Module, asked: Asked, as_is: bool) -> Run:
-        check = None if self.name == "real" else partial(self.alone, model, as_is)
-        recorder = Recorder(twin(model, self.image, as_is), check)
+    def run(self, parts: Parts, asked: Asked, as_is: bool) -> Run:
+        check = None if self.name == "real" else partial(self.alone, parts, as_is)
+        recorder = Recorder(twin(parts, self.image, as_is), check)
         args, kwargs = asked.made(self.make)
         with self.around():
             return recorder.run(args, kwargs)
 
-    def verdict(self, model: nn.Module, run: Run, as_is: bool) -> str | None:
+    def verdict(self, parts: Parts, run: Run, as_is: bool) -> str | None:
         """What PyTorch says on real tensors; None if nothing broke, or broke only for want of numbers."""
         if run.broken is None:
             return None
@@ -123,26 +124,27 @@ class _Way:
         if run.broken.operation.run is None:  # plain Python raised: believed when it does so on CPU tensors too
             return _said(run.broken.error) if self.name == "fake" else None
         try:
-            self.alone(model, as_is, run.broken.operation)
+            self.alone(parts, as_is, run.broken.operation)
         except Exception as error:
             return _said(error)
         return None
 
-    def alone(self, model: nn.Module, as_is: bool, operation: Operation) -> None:
+    def alone(self, parts: Parts, as_is: bool, operation: Operation) -> None:
         """Runs just one operation on CPU tensors of the same shapes, and raises what it raises."""
         with self.outside(), torch.device("cpu"):
             run = operation.run
             if isinstance(run, nn.Module):
-                run = twin(model.get_submodule(operation.path), stand_in, as_is)
+                original = dict(parts)[operation.path]
+                run = twin(parts_of(original), stand_in, as_is)[0][1]
             if run is not None:
                 run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
 
 
-def _ways(model: nn.Module, asked: Asked) -> Iterator[_Way]:
+def _ways(parts: Parts, asked: Asked) -> Iterator[_Way]:
     if not asked.is_free:
-        yield _Way("real", sharing, lambda tensor, _: tensor, nullcontext, nullcontext)
+        yield _Way("real", sharing, _given, nullcontext, nullcontext)
         return
-    if any(is_script(module) for _, module in paths(model)):
+    if any(is_script(module) for _, module in parts):
         return  # compiled code has no forward that could be watched without numbers
     yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
     from torch._subclasses import fake_tensor  # half a second, and seldom needed
@@ -170,6 +172,10 @@ def _quiet(mode: AbstractContextManager[Any]) -> Iterator[None]:
             yield
     finally:
         logger.disabled = was
+
+
+def _given(wanted: Any, dtype: torch.dtype) -> Tensor:
+    return wanted
 
 
 def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
@@ -210,11 +216,11 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _as_found(model: nn.Module) -> Iterator[None]:
+def _as_found(parts: Parts) -> Iterator[None]:
     """Random states and the limit on nesting stay as they were."""
     python, limit = random.getstate(), sys.getrecursionlimit()
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    levels = max(path.count(".") for path, _ in paths(model))
+    levels = max(path.count(".") for path, _ in parts)
     with torch.random.fork_rng(devices=cuda):
         sys.setrecursionlimit(limit + _FRAMES_PER_LEVEL * levels)
         try:

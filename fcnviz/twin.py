@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
@@ -21,48 +21,52 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from torch.overrides import TorchFunctionMode
 
 Image: TypeAlias = Callable[[Tensor], Tensor]
+Parts: TypeAlias = list[tuple[str, nn.Module]]  # every module under its path, the model itself first
 
 _ATOMS = (int, float, bool, str, bytes, complex, type(None), type, torch.Size, torch.dtype, torch.device)
 _ATOM_TYPES = frozenset(_ATOMS)
+_CONTAINERS = frozenset((dict, OrderedDict, set, list))
 
 
-def twin(model: nn.Module, image: Image, keep_mode: bool = False) -> nn.Module:
-    """The model with `image(t)` in place of each of its tensors t; in eval mode unless `keep_mode`.
+def twin(parts: Parts, image: Image, keep_mode: bool = False) -> Parts:
+    """The parts of a model with `image(t)` in place of each tensor t; in eval mode unless `keep_mode`.
 
     A tensor or module that stands in two places of the model stands in the same two places of the twin.
 
     >>> net = nn.Linear(2, 3)
-    >>> twin(net, on_meta).weight.device, net.weight.device
+    >>> (path, copied), *_ = twin(parts_of(net), on_meta)
+    >>> copied.weight.device, net.weight.device
     (device(type='meta'), device(type='cpu'))
     """
-    originals = [module for _, module in paths(model)]
-    memo: dict[int, Any] = {id(m): ScriptLayer(m) if is_script(m) else object.__new__(type(m)) for m in originals}
+    memo: dict[int, Any] = {id(m): ScriptLayer(m) if is_script(m) else object.__new__(type(m)) for _, m in parts}
     images = _Images(image, memo)
-    for original in originals:
+    for _, original in parts:
         if is_script(original):
             continue
         fields = images.fields_of(original)
         if not keep_mode:
             fields["training"] = False
         memo[id(original)].__dict__.update(fields)
-    return memo[id(model)]
+    return [(path, memo[id(m)]) for path, m in parts]
 
 
-def paths(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def parts_of(model: nn.Module) -> Parts:
     """Every module once, under its first dotted path, in the order of `named_modules`; any depth of nesting."""
     seen: set[int] = set()
+    parts: Parts = []
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         path, module = waiting.pop()
         if id(module) in seen:
             continue
         seen.add(id(module))
-        yield path, module
+        parts.append((path, module))
         if is_script(module):
             continue
         prefix = f"{path}." if path else ""
         children = [(prefix + name, child) for name, child in module._modules.items() if child is not None]
         waiting += reversed(children)
+    return parts
 
 
 def is_script(module: nn.Module) -> bool:
@@ -86,7 +90,8 @@ class _Images(TorchFunctionMode):
 
     def __init__(self, image: Image, memo: dict[int, Any]) -> None:
         super().__init__()
-        self.image, self.memo, self.kept = image, memo, []
+        self.image, self.memo = image, memo
+        self.kept: list[Tensor] = []
 
     def of(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.memo:
@@ -95,22 +100,24 @@ class _Images(TorchFunctionMode):
         return self.memo[id(tensor)]
 
     def fields_of(self, module: nn.Module) -> dict[str, Any]:
-        fields = {}
-        for key, value in module.__dict__.items():
-            if type(value) in _ATOM_TYPES:
-                fields[key] = value
+        fields = module.__dict__.copy()
+        fields.pop("_compiled_call_impl", None)  # a compiled forward would run the original
+        for key, value in fields.items():
+            kind = type(value)
+            if kind in _ATOM_TYPES:
+                continue
+            if not value and kind in _CONTAINERS:
+                fields[key] = kind()
             elif key in ("_parameters", "_buffers"):
                 fields[key] = {name: None if t is None else self.of(t) for name, t in value.items()}
             elif key == "_modules":
                 fields[key] = {name: None if m is None else self.memo[id(m)] for name, m in value.items()}
-            elif key != "_compiled_call_impl":  # a compiled forward would run the original
+            else:
                 fields[key] = self.copied(value)
         return fields
 
     def copied(self, value: Any) -> Any:
         kind = type(value)
-        if kind in (dict, OrderedDict, set) and not value:
-            return kind()
         if kind in (tuple, list) and all(type(v) in _ATOM_TYPES for v in value):
             return kind(value)
         if isinstance(value, Tensor):
@@ -138,8 +145,8 @@ def like(tensor: Tensor, values: Tensor) -> Tensor:
 
 def _lazy(tensor: Tensor, device: Any) -> Tensor:
     if isinstance(tensor, UninitializedParameter):
-        return UninitializedParameter(tensor.requires_grad, device=device, dtype=tensor.dtype)
-    return UninitializedBuffer(device=device, dtype=tensor.dtype)
+        return UninitializedParameter(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)  # type: ignore[call-arg]
+    return UninitializedBuffer(device=device, dtype=tensor.dtype)  # type: ignore[call-arg]
 
 
 def on_meta(tensor: Tensor) -> Tensor:

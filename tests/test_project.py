@@ -33,7 +33,7 @@ COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets"}
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
     *("errors", "records", "nested", "arithmetic", "diagnosis"),
-    *("models", "operations", "twin", "inputs", "recorder", "trace"),
+    *("models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
     *("table", "figures", "sliders", "explorer", "__main__"),
 ]
 WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis"]

@@ -1,0 +1,416 @@
+"""Networks side by side under two sliders, the image's height and width: the classroom view of the first notebook.
+
+Every number shown is read from traces and from the arithmetic; nothing is decided here. The view holds ipywidgets and
+no torch: at each size it asks `trace` once for each network and writes three pieces of HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import ipywidgets as ipw
+import traitlets
+
+from fcnviz.arithmetic import Formula, agrees, count, formulas, line
+from fcnviz.errors import InputError
+from fcnviz.records import Output, Shape, Step, Trace
+from fcnviz.table import shape_text, window_text
+from fcnviz.trace import trace
+
+PRESETS = ((224, 224), (256, 256), (224, 256), (1568, 32))
+SLIDER_MAX = 512  # the sliders stay finer than one size per pixel; larger sizes are typed
+SIZE_MAX = 2048
+
+# By name: a step that may change a size, followed by the steps after it that keep it (ReLU, Dropout, …).
+Rows = dict[str, tuple[Step, ...]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One network at one size. `plan` has the rows of a size that passes: what was never reached is known by it."""
+
+    label: str
+    trace: Trace
+    plan: Rows
+    rows: Rows
+
+    @property
+    def failing(self) -> str | None:
+        """The row in which the failing step stands: the last one."""
+        return next(reversed(self.rows)) if self.trace.failure else None
+
+
+class SizeExplorer(ipw.VBox):  # type: ignore[misc]
+    """Sliders for the height and width of an image, and what becomes of it in each of `models`, a dict of label: model.
+
+    `size` is the height and width shown, `row` the place in `names` of the layer whose arithmetic is written out:
+    set them from Python, or move the sliders.
+
+    Raises:
+        InputError: no dict of models, or a model that cannot take an image of `channels` channels.
+
+    >>> from fcnviz import models
+    >>> view = SizeExplorer({"Linear head": models.vgg16(), "Convolutional head": models.vgg16("conv")})
+    >>> view.size = (256, 256)
+    >>> view
+    3×256×256 · Linear head: stops at classifier.0 · Convolutional head: 1000×2×2
+    """
+
+    size = traitlets.Tuple(traitlets.Int(min=1, max=SIZE_MAX), traitlets.Int(min=1, max=SIZE_MAX))
+    row = traitlets.Int()
+
+    def __init__(self, models: Mapping[str, Any], size: tuple[int, int] = (224, 224), channels: int = 3) -> None:
+        if not isinstance(models, Mapping) or not models:
+            raise InputError(
+                f"models has to be a dict such as {{'my network': net}}, but it is {type(models).__name__}"
+            )
+        self.models, self.channels = dict(models), channels
+        self.plans = {label: self._plan(model, size) for label, model in self.models.items()}
+        self.names = merge(self.plans.values())
+        self.parting = parting(self.names, tuple(self.plans.values()))
+        self.cards, self.strip, self.sums = (_named(ipw.HTML(), part) for part in ("cards", "strip", "sums"))
+        body = _named(ipw.HBox([self.strip, ipw.VBox([self._stepper(), self.sums])]), "body")
+        super().__init__([ipw.HTML(STYLE), self._size_controls(), self.cards, body], size=size)
+        _named(self, "sizes")
+        self.observe(self._show_size, "size")
+        self.observe(self._show_row, "row")
+        self._show_size()
+
+    def _plan(self, model: Any, size: tuple[int, int]) -> Rows:
+        tried = [self._trace(model, at) for at in (size, *PRESETS)]
+        return rows_of(next((t for t in tried if t.failure is None), tried[0]))
+
+    def _trace(self, model: Any, size: tuple[int, int]) -> Trace:
+        return trace(model, (1, self.channels, *size))
+
+    def _size_controls(self) -> ipw.HBox:
+        axes = ("Height H", "Width W")
+        self.sliders = [ipw.IntSlider(1, 1, SLIDER_MAX, description=a, readout=False, tooltip=a) for a in axes]
+        self.fields = [ipw.BoundedIntText(1, 1, SIZE_MAX, tooltip=f"{a}, 1 to {SIZE_MAX}") for a in axes]
+        self.square = ipw.Checkbox(True, description="square", tooltip="keep W equal to H", indent=False)
+        self.presets = [_button(f"{h} × {w}", partial(self.set_trait, "size", (h, w))) for h, w in PRESETS]
+        for axis in (0, 1):
+            self.sliders[axis].observe(partial(self._slid, axis), "value")
+            self.fields[axis].observe(lambda change, axis=axis: self._resize(axis, change["new"]), "value")
+        self.square.observe(lambda _: self._resize(0, self.size[0]), "value")
+        pairs = [_named(ipw.HBox(pair), "axis") for pair in zip(self.sliders, self.fields, strict=True)]
+        return _named(ipw.HBox([*pairs, ipw.HBox([self.square, *self.presets])]), "controls")
+
+    def _stepper(self) -> ipw.VBox:
+        last, parting = len(self.names) - 1, self.names.index(self.parting[-1]) if self.parting else 0
+        self.row_slider = ipw.IntSlider(1, 1, last + 1, description="Layer", tooltip="the layer written out below")
+        traitlets.link((self, "row"), (self.row_slider, "value"), (lambda row: row + 1, lambda value: value - 1))
+        moves = {
+            "first": lambda: 0,
+            "back": lambda: self.row - 1,
+            "next": lambda: self.row + 1,
+            "last": lambda: last,
+            "where they part": lambda: parting,
+        }
+        self.moves = {text: _button(text, lambda to=to: self.set_trait("row", to())) for text, to in moves.items()}
+        return _named(ipw.VBox([self.row_slider, ipw.HBox(list(self.moves.values()))]), "stepper")
+
+    @traitlets.validate("row")
+    def _within(self, proposal: Mapping[str, Any]) -> int:
+        return max(0, min(proposal["value"], len(self.names) - 1))
+
+    def _slid(self, axis: int, change: Mapping[str, Any]) -> None:
+        if change["new"] != min(self.size[axis], SLIDER_MAX):
+            self._resize(axis, change["new"])
+
+    def _resize(self, axis: int, size: int) -> None:
+        other = size if self.square.value else self.size[1 - axis]
+        self.size = (size, other) if axis == 0 else (other, size)
+
+    def _show_size(self, _: object = None) -> None:
+        if self.size[0] != self.size[1]:
+            self.square.value = False
+        for slider, field, size in zip(self.sliders, self.fields, self.size, strict=True):
+            slider.value, field.value = min(size, SLIDER_MAX), size
+        traces = {label: self._trace(model, self.size) for label, model in self.models.items()}
+        self.lanes = [Lane(label, t, self.plans[label], rows_of(t)) for label, t in traces.items()]
+        self.cards.value = cards_html(self.lanes, self.parting)
+        self._show_row()
+
+    def _show_row(self, _: object = None) -> None:
+        chosen = self.names[self.row]
+        self.strip.value = strip_html(self.lanes, self.names, chosen)
+        self.sums.value = sums_html(self.lanes, chosen)
+
+    def __repr__(self) -> str:
+        image = shape_text(Shape((1, self.channels, *self.size)))
+        return " · ".join([image, *(f"{lane.label}: {ending(lane)}" for lane in self.lanes)])
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Where no widget can live, the same as HTML, standing still."""
+        strip = f"<div class='fcnviz-strip'>{self.strip.value}</div>"
+        still = f"{STYLE}<div class='fcnviz-sizes'>{self.cards.value}{strip}</div>"
+        return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "text/html": still}
+
+
+def _named(widget: Any, part: str) -> Any:
+    return widget.add_class(f"fcnviz-{part}")
+
+
+def _button(text: str, action: Any) -> ipw.Button:
+    button = ipw.Button(description=text, tooltip=text)
+    button.on_click(lambda _: action())
+    return button
+
+
+def rows_of(trace: Trace) -> Rows:
+    """The steps of a trace by name, those that keep the size filed under the step before them."""
+    rows: Rows = {}
+    for step in trace:
+        kept_by = next(reversed(rows)) if rows and step.operation == "same" else None
+        if kept_by is None:
+            rows[step.name] = (step,)
+        else:
+            rows[kept_by] += (step,)
+    return rows
+
+
+def merge(orders: Iterable[Iterable[str]]) -> list[str]:
+    """All names in one order, each new one after the name it follows.
+
+    >>> merge([["a", "flatten", "b"], ["a", "b", "c"]])
+    ['a', 'flatten', 'b', 'c']
+    """
+    merged: list[str] = []
+    for order in orders:
+        place = 0
+        for name in order:
+            if name not in merged:
+                merged.insert(place, name)
+            place = merged.index(name) + 1
+    return merged
+
+
+def parting(names: Sequence[str], plans: Sequence[Rows]) -> tuple[str, ...]:
+    """The last row that all networks have in common, and the first one that has another kind in another network."""
+    shared = [name for name in names if all(name in plan for plan in plans)]
+    for before, name in pairwise(shared):
+        if len({plan[name][0].kind for plan in plans}) > 1:
+            return before, name
+    return ()
+
+
+def ending(lane: Lane) -> str:
+    """What comes out, in a few words."""
+    failure = lane.trace.failure
+    return f"stops at {failure.step.name}" if failure else shape_text(lane.trace.output_shape)
+
+
+def cards_html(lanes: Sequence[Lane], parting: Sequence[str]) -> str:
+    """One card for each network: through which maps it goes, and whether it answers."""
+    return f"<div class='fcnviz-row'>{''.join(_card(lane, parting) for lane in lanes)}</div>"
+
+
+def _card(lane: Lane, parting: Sequence[str]) -> str:
+    failure = lane.trace.failure
+    state, mark = ("bad", "✗") if failure else ("good", "✓")
+    maps = [lane.rows[name][0].output_shape for name in parting if name in lane.rows and name != lane.failing]
+    path = [_shape(lane.trace.input_shapes[0]), *map(_shape, maps)]
+    path.append(f"<b>✗ {escape(failure.step.name)}</b>" if failure else f"<b>{_shape(lane.trace.output_shape)}</b>")
+    said = f"{type(failure.cause).__name__}: {failure.message}" if failure else ""
+    why = f"{escape(failure.explanation)}</p><p><code>{escape(said)}</code>" if failure else _answers(lane)
+    return (
+        f"<section class='fcnviz-{state}' aria-label='{escape(lane.label)}'>"
+        f"<h4><span>{mark}</span> {escape(lane.label)}</h4><p>{' → '.join(path)}</p>"
+        f"<p class='fcnviz-why'>{why}</p></section>"
+    )
+
+
+def _shape(shape: Output) -> str:
+    return escape(shape_text(shape))
+
+
+def _answers(lane: Lane) -> str:
+    """How many answers the output holds: one for the image, or one for each cell of a map."""
+    shape = lane.trace.output_shape
+    if not isinstance(shape, Shape) or len(shape) not in (2, 4):
+        return "It runs."
+    if len(shape) == 2:
+        return "It runs: one answer for the whole image."
+    high, wide = shape[2:]
+    answers = f"{count(high * wide)} answer{'' if high * wide == 1 else 's'}"
+    return f"It runs: {high} × {wide} = {answers}, one for each cell of the map."
+
+
+def strip_html(lanes: Sequence[Lane], names: Sequence[str], chosen: str) -> str:
+    """A table: a row for each layer, two columns for each network; what failed in red, what was not reached in grey."""
+    heads = "".join(f"<th scope='col' colspan='2'>{escape(lane.label)}</th>" for lane in lanes)
+    columns = "<col style='width:7.7em'>" + "<col style='width:8.8em'><col style='width:8.6em'>" * len(lanes)
+    width = 7.7 + 17.4 * len(lanes)
+    image = "".join(f"<td>image</td><td>{_shape(lane.trace.input_shapes[0])}</td>" for lane in lanes)
+    body = "".join(_strip_row(lanes, name, name == chosen) for name in names)
+    return (
+        f"<table style='width:{width}em'><colgroup>{columns}</colgroup>"
+        f"<thead><tr><th scope='col'>layer</th>{heads}</tr></thead>"
+        f"<tbody><tr><th scope='row'>input</th>{image}</tr>{body}</tbody></table>"
+    )
+
+
+def _strip_row(lanes: Sequence[Lane], name: str, chosen: bool) -> str:
+    mark = " class='fcnviz-chosen' aria-current='step'" if chosen else ""
+    cells = "".join(_strip_cells(lane, name) for lane in lanes)
+    return f"<tr{mark}><th scope='row' title='{escape(name)}'>{escape(name)}</th>{cells}</tr>"
+
+
+def _strip_cells(lane: Lane, name: str) -> str:
+    if name == lane.failing:
+        return f"<td colspan='2' class='fcnviz-bad'>✗ {escape(clash(lane.trace))}</td>"
+    if name in lane.rows:
+        step = lane.rows[name][0]
+        return f"<td>{escape(kind_text(step))}</td><td>{_shape(step.output_shape)}</td>"
+    if name in lane.plan:
+        kind = escape(kind_text(lane.plan[name][0]))
+        return f"<td class='fcnviz-never'>{kind}</td><td class='fcnviz-never'>not reached</td>"
+    return "<td class='fcnviz-never'>–</td><td></td>"
+
+
+def clash(trace: Trace) -> str:
+    """What does not fit, as short as it can be said: 25 088 ≠ 32 768 = 512·8·8."""
+    assert trace.failure is not None
+    step = trace.failure.step
+    if step.operation == "linear" and step.input_shapes and step.input_shapes[0][-1] != step.settings["in_features"]:
+        columns, numbers = count(step.settings["in_features"]), count(step.input_shapes[0][-1])
+        return f"{columns} ≠ {numbers}{_as_product(trace, step)}"
+    if step.window and step.input_shapes:
+        window, cells = step.window.kernel, step.input_shapes[0][-len(step.window.kernel) :]
+        return f"{_by(window)} window, {_by(cells)} map"
+    return f"{step.kind} stops here"
+
+
+def _as_product(trace: Trace, step: Step) -> str:
+    """The sizes of the map that was flattened into this step's input."""
+    source = step.sources[0] if step.sources else None
+    while source is not None and source.step >= 0:
+        step = trace[source.step]
+        if step.operation in ("flatten", "reshape"):
+            return " = " + "·".join(map(str, step.input_shapes[0][1:]))
+        source = step.sources[0] if step.operation == "same" else None
+    return ""
+
+
+def sums_html(lanes: Sequence[Lane], name: str) -> str:
+    """The arithmetic of one layer in every network; told once where networks agree."""
+    told: dict[str, list[str]] = {}
+    for lane in lanes:
+        told.setdefault(_sum(lane, name), []).append(lane.label)
+    blocks = (
+        f"<section><h4>{escape(' and '.join(labels))} · {escape(name)}</h4>{text}</section>"
+        for text, labels in told.items()
+    )
+    return "".join(blocks)
+
+
+def _sum(lane: Lane, name: str) -> str:
+    if name not in lane.rows:
+        reason = f"not reached: stopped at {lane.failing}" if name in lane.plan else "no such layer in this network"
+        return f"<p class='fcnviz-never'>{escape(reason)}</p>"
+    step, failed = lane.rows[name][0], name == lane.failing
+    facts = [
+        ("in", " and ".join(map(_shape, step.input_shapes))),
+        ("layer", escape(f"{step.kind} {window_text(step)}")),
+        *((f.axis, _formula_html(f)) for f in (formulas(step) if step.output_shape is None or agrees(step) else ())),
+        ("weights", _weights_text(step)),
+        ("out", _out_text(lane, name)),
+    ]
+    rows = "".join(f"<tr><th scope='row'>{label}</th><td>{text}</td></tr>" for label, text in facts if text)
+    return f"<table class='{'fcnviz-bad' if failed else ''}'>{rows}</table>"
+
+
+def _out_text(lane: Lane, name: str) -> str:
+    step, *keeping = lane.rows[name]
+    refused = keeping.pop() if keeping and name == lane.failing else None
+    if name == lane.failing and refused is None:
+        return "<b>✗ nothing</b>"
+    kept = f", kept by {' and '.join(s.kind for s in keeping)}" if keeping else ""
+    return (
+        f"<b>{_shape(step.output_shape)}</b>{escape(kept)}{escape(f', ✗ refused by {refused.kind}' if refused else '')}"
+    )
+
+
+def _formula_html(formula: Formula) -> str:
+    mark = "" if formula.holds else "✗ "
+    return f"<i>{escape(formula.symbols)}</i><br>{mark}{escape(line(formula))}"
+
+
+def _weights_text(step: Step) -> str:
+    if not step.weights:
+        return "none"
+    shapes = ", ".join(f"{escape(weight.name)} {_shape(weight.shape)}" for weight in step.weights)
+    return f"{shapes}<br>the same for every H and W"
+
+
+def kind_text(step: Step) -> str:
+    """The kind, with its kernel where it has one."""
+    return f"{step.kind} {_by(step.window.kernel)}" if step.window else step.kind
+
+
+def _by(sizes: Iterable[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+# Tints over the theme's own background serve light and dark; a mark or a word stands beside every colour.
+STYLE = """<style>
+.fcnviz-sizes {
+  --bad: #cc3311; --bad-tint: rgba(204, 51, 17, .16); --good: #0077bb; --good-tint: rgba(0, 119, 187, .11);
+  --line: var(--jp-border-color2, #bbb); --dim: var(--jp-ui-font-color2, #666);
+  container-type: inline-size; width: 100%; max-width: 1600px; padding: 4px 0; overflow: hidden;
+}
+body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38); --good-tint: rgba(0, 119, 187, .28)}
+.fcnviz-sizes {font-size: 12.5px; line-height: 1.45}
+.fcnviz-sizes :is(.widget-html, .widget-html-content) {height: auto; font-size: inherit; line-height: inherit}
+.fcnviz-sizes :is(h4, p) {margin: 0}
+.fcnviz-sizes h4 {font-size: 1.15em}
+.fcnviz-sizes .jupyter-button {width: auto; padding: 0 9px}
+.fcnviz-controls {flex-flow: row wrap; gap: 2px 16px; align-items: center}
+.fcnviz-controls .widget-checkbox {width: auto; margin-right: 12px}
+.fcnviz-axis {flex: 1 1 360px}
+.fcnviz-axis .widget-hslider, .fcnviz-stepper .widget-hslider {flex: 1 1 auto; width: auto}
+.fcnviz-axis .widget-text {width: 80px; margin-left: 8px}
+.fcnviz-sizes .widget-hslider .widget-label {width: auto; margin-right: 12px}
+.fcnviz-row {display: flex; flex-wrap: wrap; gap: 10px}
+.fcnviz-row section {flex: 1 1 360px; min-width: 0; min-height: 13.4em; padding: 5px 12px; border-left: 6px solid}
+.fcnviz-row .fcnviz-good {border-color: var(--good); background: var(--good-tint)}
+.fcnviz-row .fcnviz-bad {border-color: var(--bad); background: var(--bad-tint)}
+.fcnviz-row .fcnviz-why::first-letter {text-transform: uppercase}
+.fcnviz-row code {white-space: pre-wrap; background: none; color: inherit; font-size: .96em}
+.fcnviz-body {flex-flow: row wrap; gap: 10px 18px; align-items: flex-start}
+.fcnviz-body > .widget-vbox {flex: 1 1 300px; min-width: 0}
+.fcnviz-sizes table {border-collapse: collapse; margin: 0; border: none; font-size: inherit}
+.fcnviz-sizes table :is(td, th) {
+  padding: 1px 4px; text-align: left; vertical-align: top; font-size: inherit; font-variant-numeric: tabular-nums;
+}
+.fcnviz-sizes table tr {background: none}
+.fcnviz-sizes i {color: var(--dim); font-style: normal}
+.fcnviz-sizes tbody th {font-weight: 400}
+.fcnviz-strip table {table-layout: fixed; font-size: 12px}
+.fcnviz-strip table :is(td, th) {overflow: hidden; white-space: nowrap; text-overflow: ellipsis}
+.fcnviz-strip tr {border-bottom: 1px solid var(--line)}
+.fcnviz-strip table tr > :first-child {padding-left: 16px; position: relative}
+.fcnviz-strip .fcnviz-chosen > :first-child {background: var(--good-tint)}
+.fcnviz-strip .fcnviz-chosen > :first-child::before {content: "▸"; position: absolute; left: 3px}
+.fcnviz-strip .fcnviz-bad {background: var(--bad-tint); font-weight: 700; box-shadow: inset 4px 0 var(--bad)}
+.fcnviz-sizes .fcnviz-never {color: var(--dim); font-style: italic}
+.fcnviz-stepper .widget-hbox {flex-wrap: wrap}
+.fcnviz-sums {min-height: 30em}
+.fcnviz-sums th {color: var(--dim)}
+.fcnviz-sums section {margin-bottom: 8px}
+.fcnviz-sums table.fcnviz-bad {background: var(--bad-tint)}
+@container (min-width: 1000px) {
+  .fcnviz-row section {min-height: 11.8em}
+}
+@container (min-width: 1300px) {
+  .fcnviz-sizes :is(.widget-html, .widget-html-content, .widget-label, .jupyter-button, input) {font-size: 15px}
+  .fcnviz-strip table {font-size: 14px}
+  .fcnviz-row section {min-height: 10.6em}
+}
+</style>"""
