@@ -23,8 +23,9 @@ from torch.overrides import TorchFunctionMode
 Image: TypeAlias = Callable[[Tensor], Tensor]
 Parts: TypeAlias = list[tuple[str, nn.Module]]  # every module under its path, the model itself first
 
-_ATOMS = (int, float, bool, str, bytes, complex, type(None), type, torch.Size, torch.dtype, torch.device)
-_ATOM_TYPES = frozenset(_ATOMS)
+_ATOM_TYPES = frozenset(
+    (int, float, bool, str, bytes, complex, type(None), type, torch.Size, torch.dtype, torch.device)
+)
 _CONTAINERS = frozenset((dict, OrderedDict, set, list))
 
 
@@ -106,7 +107,7 @@ class _Images(TorchFunctionMode):
             kind = type(value)
             if kind in _ATOM_TYPES:
                 continue
-            if not value and kind in _CONTAINERS:
+            if kind in _CONTAINERS and not value:
                 fields[key] = kind()
             elif key in ("_parameters", "_buffers"):
                 fields[key] = {name: None if t is None else self.of(t) for name, t in value.items()}
