@@ -18,6 +18,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from fcnviz.errors import WindowError
@@ -107,6 +108,12 @@ _RELATIONS: dict[str, tuple[Callable[[int, int], bool], str]] = {
 }
 
 
+@cache
+def _sides(relation: str) -> list[str]:
+    """Left side, sign, right side; kept, since a search for sizes asks for the same few again and again."""
+    return re.split(" ([≥≤<=]) ", relation)
+
+
 class _Where(NamedTuple):
     """Name of an axis, and its place in the output."""
 
@@ -139,7 +146,7 @@ class _Axis:
 
     def require(self, text: str, left: int, right: int, rule: str) -> None:
         """Raise BrokenRule if the relation in `text`, between the values `left` and `right`, does not hold."""
-        first, sign, second = re.split(" ([≥≤<=]) ", text)
+        first, sign, second = _sides(text)
         holds, opposite = _RELATIONS[sign]
         if not holds(left, right):
             numbers = f"{self._worked(first, left)} {opposite} {self._worked(second, right)}"
@@ -258,7 +265,8 @@ def conv_transpose_size(
 ) -> int:
     """Cells after a transposed convolution: (n − 1)·s − 2·p + d·(k − 1) + o + 1.
 
-    Raises WindowError where torch refuses on the CPU. Source: torch.nn.ConvTranspose2d.
+    Raises WindowError where torch refuses real tensors, and for a result of 0 cells, which one CPU backend refuses and
+    another returns as an empty map. Source: torch.nn.ConvTranspose2d.
 
     >>> conv_transpose_size(16, kernel=64, stride=32)
     544
@@ -637,12 +645,11 @@ def _write_broadcast(step: Step) -> Iterator[Formula]:
 
 
 def _stretch(where: _Where, sizes: Sequence[int], task: str) -> Formula:
-    first, *others = sorted(set(sizes), key=lambda size: (size == 1, sizes.index(size)))
-    for other in others:
-        axis = _Axis(where, task, {"n": first, "other": other})
-        if other != 1:
-            axis.require("{n} = {other}", first, other, "sizes are equal, or one of them is 1 and is repeated")
-    return axis.formula("max({n}, {other})" if first else "{n}·{other}", first)
+    large, *others = sorted(set(sizes), key=lambda size: (size == 1, sizes.index(size)))
+    axis = _Axis(where, task, {"n": large, "other": others[0]})
+    if others[0] != 1:
+        axis.require("{n} = {other}", large, others[0], "sizes are equal, or one of them is 1 and is repeated")
+    return axis.formula("max({n}, {other})" if large else "{n}·{other}", large)
 
 
 def _write_slice(step: Step) -> Iterator[Formula]:
@@ -755,25 +762,25 @@ def _write_reduce(step: Step) -> Iterator[Formula]:
 
 
 def _write_pixel_shuffle(step: Step) -> Iterator[Formula]:
-    """r² channels become r × r cells, or the other way round."""
+    """Up: r² channels become r × r cells. Down: the other way round."""
     shape, r, up = step.input_shapes[0], step.settings["factor"], step.settings["up"]
-    if len(shape) < 3:
-        return
-    for place, name in zip((-3, -2, -1), "CHW", strict=True):
-        n, power = shape[place], 2 if name == "C" else 1
-        axis = _Axis(_Where(name, place), f"{step.kind} of {tuple(shape)} by {r}", {"n": n, "r": r})
+    for place, name in zip((-3, -2, -1), "CHW", strict=True) if len(shape) >= 3 else ():
+        power, shrinks = (2, up) if name == "C" else (1, not up)
+        axis = _Axis(_Where(name, place), f"{step.kind} of {tuple(shape)} by {r}", {"n": shape[place], "r": r})
         axis.require("{r} ≥ 1", r, 1, "a factor is at least 1")
-        yield (
-            _divided(axis, n, r, power)
-            if (name == "C") == up
-            else axis.formula("{n}·{r}²" if power == 2 else "{n}·{r}", n * r**power)
-        )
+        yield (_divided if shrinks else _multiplied)(axis, shape[place], r, power)
+
+
+_POWERS = {1: "{r}", 2: "{r}²"}
+
+
+def _multiplied(axis: _Axis, n: int, r: int, power: int) -> Formula:
+    return axis.formula(f"{{n}}·{_POWERS[power]}", n * r**power)
 
 
 def _divided(axis: _Axis, n: int, r: int, power: int) -> Formula:
-    divisor = "{r}²" if power == 2 else "{r}"
-    axis.require(f"{{n}} mod {divisor} = 0", n % r**power, 0, "nothing may be left over")
-    return axis.formula(f"{{n}} / {divisor}", n // r**power)
+    axis.require(f"{{n}} mod {_POWERS[power]} = 0", n % r**power, 0, "nothing may be left over")
+    return axis.formula(f"{{n}} / {_POWERS[power]}", n // r**power)
 
 
 _WRITERS: dict[str | None, Callable[[Step], Iterator[Formula]]] = {

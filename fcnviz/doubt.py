@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,16 +23,20 @@ _ANY_DTYPE = frozenset(("cat", "stack", "slice", "permute", "reshape", "flatten"
 _EVERYWHERE = frozenset((torch.float32, torch.float64))  # number types that every CPU kernel takes
 
 
-def is_doubtful(facts: Facts, kind: str, given: Sequence[Tensor], weights: Sequence[tuple[str, Tensor]]) -> bool:
+def is_doubtful(
+    facts: Facts, kind: str, given: Sequence[Tensor], weights: Sequence[tuple[str, Tensor]], output: Any
+) -> bool:
     """True when a meta tensor may have passed where a real one is refused, so that a real one has to try.
 
     Meta kernels look at shapes. They let mixed number types into a matrix product, integers into float-only
     layers, empty maps into a pooling, an axis that is not there into a softmax, a dilation of 0 into a
-    convolution, wrong channels and too much output padding into a transposed one.
+    convolution, wrong channels and too much output padding into a transposed one; and they hand out empty maps.
     """
     if not given:
         return False
-    if any(t.numel() == 0 for t in given) or _lacks_axis(given[0], facts.settings.get("softmax_dim")):
+    if any(t.numel() == 0 for t in given) or (isinstance(output, Tensor) and output.numel() == 0):
+        return True
+    if _lacks_axis(given[0], facts.settings.get("softmax_dim")):
         return True
     if facts.window is not None and (_is_odd(facts.window) or _is_odd_transposed(facts, facts.window, given[0])):
         return True

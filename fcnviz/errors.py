@@ -13,5 +13,9 @@ class WindowError(FcnvizError, ValueError):
     """A window (kernel, stride, padding, dilation) that does not fit, where torch refuses as well."""
 
 
+class LawError(FcnvizError, RuntimeError):
+    """Symbols cannot follow this model: the sentence names the module and the reason. `trace` still can."""
+
+
 class RealTensorNeeded(FcnvizError, RuntimeError):
     """The forward looks at numbers, and shapes alone carry none: a real tensor has to be passed."""

@@ -53,17 +53,17 @@ class Asked:
         return tuple(leaf if isinstance(leaf, Shape) else Shape(leaf.shape) for leaf in found)
 
 
-def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
-    """The inputs as `Asked`.
+def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], named: bool = False) -> Asked:
+    """The inputs as `Asked`; with `named`, a size may be a name such as "H".
 
     Raises:
         InputError: `model` is no module, there is no input, or one of them is neither shape nor tensor.
     """
     if not isinstance(model, nn.Module):
         raise InputError(_no_module(model))
-    args = tuple(_read(value) for value in inputs)
-    named = {key: _read(value) if _is_shape_like(value, (tuple,)) else value for key, value in kwargs.items()}
-    found = list(leaves((args, named), Shape, Tensor))
+    args = tuple(_read(value, named) for value in inputs)
+    by_name = {k: _read(value, named) if _is_shape_like(value, (tuple,)) else value for k, value in kwargs.items()}
+    found = list(leaves((args, by_name), Shape, Tensor))
     if not found:
         raise InputError(f"trace({type(model).__name__}) was given no input: add a shape such as (1, 3, 224, 224)")
     is_free = any(isinstance(leaf, Shape) or leaf.is_meta for leaf in found)
@@ -72,7 +72,7 @@ def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
             f"{type(model).__name__} is on the meta device: its weights have no numbers, so a real tensor cannot run "
             f"through it; give the shape {tuple(found[0].shape)} instead, or build the model with real weights"
         )
-    return Asked(args, named, _dtype(model), is_free)
+    return Asked(args, by_name, _dtype(model), is_free)
 
 
 def _no_module(model: object) -> str:
@@ -100,15 +100,15 @@ def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:
     return not any(isinstance(v, Tensor | tuple | list | Mapping) or v is None for v in value)
 
 
-def _read(value: Any) -> Any:
+def _read(value: Any, named: bool) -> Any:
     if isinstance(value, Tensor) or value is None:
         return value
     if _is_shape_like(value):
-        return _shape(value)
+        return _shape(value, named)
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(_read(v) for v in value)
+        return type(value)(_read(v, named) for v in value)
     if isinstance(value, Mapping):
-        return {key: _read(v) for key, v in value.items()}
+        return {key: _read(v, named) for key, v in value.items()}
     if isinstance(value, bool | int | float | str | bytes) or hasattr(value, "__array_interface__"):
         raise InputError(
             f"{_shown(value)} is neither a shape such as (1, 3, 224, 224) nor a torch tensor{_hint(value)}"
@@ -120,15 +120,18 @@ def _hint(value: Any) -> str:
     return "; torch.from_numpy(…) makes one of it" if hasattr(value, "__array_interface__") else ""
 
 
-def _shape(sizes: tuple[Any, ...] | list[Any]) -> Shape:
+def _shape(sizes: tuple[Any, ...] | list[Any], named: bool) -> Shape:
     if not sizes:
         raise InputError("() is no shape of an input: name its sizes, batch first, such as (1, 3, 224, 224)")
     for axis, size in enumerate(sizes):
+        if named and isinstance(size, str) and size.isidentifier():
+            continue
         if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
             raise InputError(
                 f"{tuple(sizes)} is no shape: axis {axis} is {size!r}, and a size is a whole number from 1 up"
             )
-    return Shape(operator.index(size) for size in sizes)
+    checked: list[Any] = [size if isinstance(size, str) else operator.index(size) for size in sizes]
+    return Shape(checked)
 
 
 def _shown(value: object) -> str:

@@ -27,7 +27,7 @@ def leaves(value: Any, *kinds: type) -> Iterator[Any]:
 
 
 def mapped(value: Any, image: Callable[[Any], Any], *kinds: type) -> Any:
-    """`value` with `image(leaf)` for everything of these kinds; lists, tuples and dicts are rebuilt, the rest is kept.
+    """`value` with `image(leaf)` for everything of these kinds; lists, tuples, dicts and slices are rebuilt, the rest is kept.
 
     >>> mapped({"a": [1, "x"]}, str, int)
     {'a': ['1', 'x']}
@@ -38,4 +38,6 @@ def mapped(value: Any, image: Callable[[Any], Any], *kinds: type) -> Any:
         return type(value)([mapped(item, image, *kinds) for item in value])
     if isinstance(value, Mapping):
         return {key: mapped(item, image, *kinds) for key, item in value.items()}
+    if isinstance(value, slice):
+        return slice(*(mapped(item, image, *kinds) for item in (value.start, value.stop, value.step)))
     return value

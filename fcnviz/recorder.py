@@ -57,9 +57,8 @@ class Operation:
             return self.path or self.kind
         return f"{self.path}.{self.kind}" if self.path else self.kind
 
-    @property
-    def is_doubtful(self) -> bool:
-        return is_doubtful(self.facts, self.kind, self.given, self.weights)
+    def is_doubtful(self, output: Any) -> bool:
+        return is_doubtful(self.facts, self.kind, self.given, self.weights, output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +247,13 @@ class Recorder(TorchFunctionMode):
     # What ran becomes a step.
 
     def _done(self, operation: Operation, output: Any, counter: FlopCount | None) -> None:
-        self._check(operation)
+        self._check(operation, output)
         self.steps.append(self._step(operation, output, counter.macs if counter else None))
         self._repeats[operation.name] = self._repeats.get(operation.name, 0) + 1
         self._note([output] if isinstance(output, Tensor) else leaves(output, Tensor), len(self.steps) - 1)
 
-    def _check(self, operation: Operation) -> None:
-        if self.check is None or not operation.is_doubtful:
+    def _check(self, operation: Operation, output: Any) -> None:
+        if self.check is None or not operation.is_doubtful(output):
             return
         try:
             self.check(operation)

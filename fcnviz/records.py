@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
+
+if TYPE_CHECKING:
+    from fcnviz.diagnosis import Diagnosis
 
 
 class Shape(tuple[int, ...]):
@@ -135,25 +139,39 @@ class Step:
     is_call: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """Why a forward stopped.
 
     Attributes:
         step: the step that failed, with its input shapes; it is also the last step of the trace.
         message: what PyTorch says on real CPU tensors.
-        explanation: the same in a student's words, with the numbers decoded.
-        remedies: ways out, the likeliest first.
-        where: file, line and function of the forward that made the failing call; "" if not known.
-        cause: the exception itself.
+        where: file, line and text of the caller's code that made the failing call; "" if all of it is torch's.
+        cause: the exception itself, as the forward raised it.
+        before: the steps that ran.
     """
 
     step: Step
     message: str
-    explanation: str
-    remedies: tuple[str, ...]
     where: str
-    cause: BaseException
+    cause: BaseException = field(compare=False)
+    before: tuple[Step, ...] = field(repr=False)
+
+    @property
+    def explanation(self) -> str:
+        """The message in a student's words, with the numbers decoded."""
+        return self._diagnosis.explanation
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """Ways out, the likeliest first."""
+        return self._diagnosis.remedies
+
+    @cached_property
+    def _diagnosis(self) -> Diagnosis:
+        from fcnviz.diagnosis import diagnose  # asked for only when somebody reads it
+
+        return diagnose(self.before, self.step, self.message)
 
 
 @dataclass(frozen=True)

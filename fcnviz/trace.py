@@ -23,12 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fcnviz.diagnosis import diagnose
 from fcnviz.errors import RealTensorNeeded
 from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
 from fcnviz.nested import mapped
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
-from fcnviz.records import Failure, Shape, Trace
+from fcnviz.records import Failure, Shape, Step, Trace
 from fcnviz.twin import Image, Parts, is_script, like, on_meta, parts_of, sharing, stand_in, twin
 
 
@@ -87,12 +86,22 @@ def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, metho
     return Trace(type(model).__name__, steps, asked.shapes, run.output, failure, method, mode)
 
 
-def _failure(broken: Broken, steps: tuple[Any, ...], message: str) -> Failure:
-    found = diagnose(steps, broken.step, message)
+def _failure(broken: Broken, steps: tuple[Step, ...], message: str) -> Failure:
     where = _where(broken.error)
     for error in chain(broken.error):
         error.__traceback__ = None  # its frames would keep every tensor of the run alive
-    return Failure(broken.step, message, found.explanation, found.remedies, where, broken.error)
+    return Failure(broken.step, message, where, broken.error, steps)
+
+
+def alone(parts: Parts, as_is: bool, operation: Operation) -> None:
+    """Runs just one operation of a model on CPU tensors of the same shapes, and raises what it raises."""
+    with torch.device("cpu"):
+        run = operation.run
+        if isinstance(run, nn.Module):
+            original = dict(parts)[operation.path]
+            run = twin(parts_of(original), stand_in, as_is)[0][1]
+        if run is not None:
+            run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
 
 
 @dataclass(frozen=True)
@@ -120,24 +129,18 @@ class _Way:
         if run.broken is None:
             return None
         if self.name == "real":
-            return _said(run.broken.error)
+            return said(run.broken.error)
         if run.broken.operation.run is None:  # plain Python raised: believed when it does so on CPU tensors too
-            return _said(run.broken.error) if self.name == "fake" else None
+            return said(run.broken.error) if self.name == "fake" else None
         try:
             self.alone(parts, as_is, run.broken.operation)
         except Exception as error:
-            return _said(error)
+            return said(error)
         return None
 
     def alone(self, parts: Parts, as_is: bool, operation: Operation) -> None:
-        """Runs just one operation on CPU tensors of the same shapes, and raises what it raises."""
-        with self.outside(), torch.device("cpu"):
-            run = operation.run
-            if isinstance(run, nn.Module):
-                original = dict(parts)[operation.path]
-                run = twin(parts_of(original), stand_in, as_is)[0][1]
-            if run is not None:
-                run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
+        with self.outside():
+            alone(parts, as_is, operation)
 
 
 def _ways(parts: Parts, asked: Asked) -> Iterator[_Way]:
@@ -189,7 +192,7 @@ def _on_fake(tensor: Tensor) -> Tensor:
     return like(tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"))
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
@@ -198,7 +201,7 @@ def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
     ask = f"pass a real tensor, trace(model, torch.rand({shape}))"
     if run is None or run.broken is None:
         return f"{type(model).__name__} is compiled TorchScript, which cannot run on shapes alone: {ask}"
-    where, said = _where(run.broken.error), _said(run.broken.error).splitlines()[0]
+    where, said = _where(run.broken.error), said(run.broken.error).splitlines()[0]
     place = run.broken.step.name + (where and f" ({where})")
     return f"{type(model).__name__} cannot run on shapes alone: {place} needs numbers: {said}; {ask}"
 

@@ -1,0 +1,325 @@
+"""One forward pass on named sizes: what each step's shape is as a formula, and which conditions the pass relied on.
+
+torch's own symbolic shapes do this; they lie outside its stable interface, and this is the only room that touches
+them. A pass is run *at* a size, and holds for every other size that meets its guards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import sympy
+import torch
+from torch import SymBool, SymFloat, SymInt, Tensor
+from torch._dispatch.python import enable_python_dispatcher
+from torch._dynamo.source import ConstantSource
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+
+from fcnviz.errors import LawError
+from fcnviz.expressions import Tree
+from fcnviz.inputs import Asked
+from fcnviz.nested import mapped
+from fcnviz.recorder import Operation, Recorder, Run
+from fcnviz.records import Output, Shape, Step
+from fcnviz.trace import alone
+from fcnviz.twin import Image, Parts, like, on_meta, stand_in, twin
+
+SYMBOLS = (SymInt, SymFloat, SymBool)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition on the sizes that a pass relied on, and the index of the step that was running."""
+
+    condition: Tree
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorForm:
+    """A tensor of a symbolic pass, to be made at any size: its shape and strides as trees, its number type."""
+
+    shape: tuple[Tree, ...]
+    stride: tuple[Tree, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class SizeForm:
+    """A size among the arguments of an operation."""
+
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A forward pass on named sizes.
+
+    Attributes:
+        steps: as `trace` gives them, with trees in place of sizes; the last one is the one that broke, if one did.
+        output: likewise.
+        guards: the conditions under which another size takes the same pass, in the order they arose.
+        broken: the operation that raised, its tensors as `TensorForm`s; None if nothing did.
+        error: what was raised.
+    """
+
+    steps: tuple[Step, ...]
+    output: Output
+    guards: tuple[Guard, ...]
+    broken: Operation | None
+    error: BaseException | None
+
+
+def run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: bool) -> Pass:
+    """Runs the model's twin on named sizes, following the branches that the sizes `at` would take.
+
+    `asked` holds names among its sizes. With `on_cpu` the twin's tensors claim to be on the CPU, for a forward that
+    mixes in tensors of its own.
+    """
+    env = ShapeEnv(duck_shape=False, specialize_zero_one=False)
+    mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
+    sizes = {name: _symbol(env, name, size) for name, size in at.items()}
+    names = {size.node.expr: name for name, size in sizes.items()}
+    recorder = _Recorder(env, twin(parts, _image(mode, on_cpu), as_is), partial(_alone, parts, as_is))
+    args, kwargs = asked.made(partial(_make, mode, sizes, on_cpu))
+    with _quiet(), mode, enable_python_dispatcher(), torch.device("cpu" if on_cpu else "meta"):
+        ran = recorder.run(args, kwargs)
+    return _pass(recorder, ran, partial(_tree, names))
+
+
+def _symbol(env: ShapeEnv, name: str, size: int) -> SymInt:
+    source = ConstantSource(name)
+    symbol = env.create_symbol(size, source, dynamic_dim=DimDynamic.DYNAMIC, constraint_dim=None)
+    made = env.create_symintnode(symbol, hint=size, source=source)
+    assert isinstance(made, SymInt)
+    return made
+
+
+def _image(mode: FakeTensorMode, on_cpu: bool) -> Image:
+    def on_fake(tensor: Tensor) -> Tensor:
+        with mode:
+            values = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        return like(tensor, values)
+
+    return on_fake if on_cpu else on_meta
+
+
+def _make(mode: FakeTensorMode, sizes: Mapping[str, SymInt], on_cpu: bool, wanted: Any, dtype: torch.dtype) -> Tensor:
+    shape = wanted.shape if isinstance(wanted, Tensor) else [sizes.get(s, s) for s in wanted]
+    with mode:
+        return torch.empty(tuple(shape), dtype=dtype, device="cpu" if on_cpu else "meta")
+
+
+class _Recorder(Recorder):
+    """A recorder that notes how many conditions had arisen when each step was done."""
+
+    def __init__(self, env: ShapeEnv, parts: Parts, check: Callable[[Operation], object]) -> None:
+        super().__init__(parts, check)
+        self.env = env
+        self.marks: list[int] = []
+
+    def _done(self, operation: Operation, output: Any, counter: Any) -> None:
+        super()._done(operation, output, counter)
+        del self.marks[len(self.steps) - 1 :]  # steps may have been taken back
+        self.marks.append(len(self.env.guards))
+
+
+def _alone(parts: Parts, as_is: bool, operation: Operation) -> None:
+    """Runs an operation on real tensors of the sizes that the pass is run at."""
+    hinted = replace(operation, args=_hinted(operation.args), kwargs=_hinted(operation.kwargs))
+    with unset_fake_temporarily():
+        alone(parts, as_is, hinted)
+
+
+def _hinted(value: Any) -> Any:
+    def hint(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf.node.hint
+        shape, stride = ([_size(s) for s in sizes] for sizes in (leaf.shape, leaf.stride()))
+        with unset_fake_temporarily():
+            return like(leaf, torch.empty_strided(shape, stride, dtype=leaf.dtype, device="meta"))
+
+    return mapped(value, hint, Tensor, *SYMBOLS)
+
+
+def _size(size: Any) -> int:
+    return size.node.hint if isinstance(size, SymInt) else size
+
+
+def _pass(recorder: _Recorder, ran: Run, tree: Callable[[Any], Tree]) -> Pass:
+    env, steps, broken = recorder.env, list(ran.steps), ran.broken
+    if broken is not None:
+        steps.append(broken.step)
+    marks = recorder.marks[: len(ran.steps)]
+    conditions = [tree(guard.expr) for guard in env.guards]
+    guards = tuple(Guard(c, sum(mark <= i for mark in marks)) for i, c in enumerate(conditions) if c is not True)
+    formulas = tuple(_with_trees(step, tree) for step in steps)
+    operation = None if broken is None else _form(broken.operation, tree)
+    error = None if broken is None else broken.error
+    return Pass(formulas, _trees(ran.output, tree), guards, operation, error)
+
+
+class Forms(dict[str, Any]):
+    """Settings of a step with `SizeForm`s among them."""
+
+
+def _with_trees(step: Step, tree: Callable[[Any], Tree]) -> Step:
+    def form(size: Any) -> SizeForm:
+        return SizeForm(tree(size))
+
+    return replace(
+        step,
+        input_shapes=_trees(step.input_shapes, tree),
+        output_shape=_trees(step.output_shape, tree),
+        macs=_trees(step.macs, tree),
+        settings=Forms(mapped(step.settings, form, *SYMBOLS)) if any(_symbols(step.settings)) else step.settings,
+    )
+
+
+def _symbols(value: Any) -> Iterator[bool]:
+    """True for every size in settings that is yet to be worked out."""
+    if isinstance(value, slice):
+        value = (value.start, value.stop, value.step)
+    if isinstance(value, tuple | list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _symbols(part)
+    elif isinstance(value, SYMBOLS):
+        yield True
+
+
+def _trees(value: Any, tree: Callable[[Any], Tree]) -> Any:
+    if isinstance(value, Shape):
+        return Shape(_trees(size, tree) for size in value)
+    if isinstance(value, tuple):
+        return tuple(_trees(part, tree) for part in value)
+    return mapped(value, tree, *SYMBOLS)
+
+
+def _form(operation: Operation, tree: Callable[[Any], Tree]) -> Operation:
+    def form(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return SizeForm(tree(leaf))
+        return TensorForm(tuple(map(tree, leaf.shape)), tuple(map(tree, leaf.stride())), leaf.dtype)
+
+    args, kwargs = (mapped(value, form, Tensor, *SYMBOLS) for value in (operation.args, operation.kwargs))
+    return replace(operation, args=args, kwargs=kwargs, given=[], weights=[])
+
+
+def at_size(operation: Operation, evaluate: Callable[[Tree], Any]) -> Operation:
+    """An operation of a pass with stand-ins for its tensors, at the sizes that `evaluate` puts into trees."""
+
+    def made(form: Any) -> Any:
+        if isinstance(form, SizeForm):
+            return evaluate(form.tree)
+        shape, stride = ([evaluate(t) for t in trees] for trees in (form.shape, form.stride))
+        return stand_in(torch.empty_strided(shape, stride, dtype=form.dtype, device="meta"))
+
+    args, kwargs = (mapped(value, made, TensorForm, SizeForm) for value in (operation.args, operation.kwargs))
+    return replace(operation, args=args, kwargs=kwargs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch's loggers write a traceback for every operation that symbols refuse; here a refusal is an answer."""
+    loggers = [logging.getLogger(f"torch.{name}") for name in ("_subclasses.fake_tensor", "fx.experimental")]
+    loggers += [logging.getLogger("torch.fx.experimental.symbolic_shapes")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        yield
+    finally:
+        for logger, was in zip(loggers, before, strict=True):
+            logger.disabled = was
+
+
+# torch's names for what it does with sizes, and ours.
+_HEADS = {
+    "Equality": "=",
+    "Unequality": "≠",
+    "StrictLessThan": "<",
+    "LessThan": "≤",
+    "StrictGreaterThan": ">",
+    "GreaterThan": "≥",
+    "And": "and",
+    "Or": "or",
+    "Not": "not",
+    "FloorDiv": "//",
+    "CleanDiv": "//",
+    "Mod": "%",
+    "PythonMod": "%",
+    "Max": "max",
+    "Min": "min",
+    "FloatTrueDiv": "/",
+    "IntTrueDiv": "/",
+    "FloorToInt": "floor",
+    "CeilToInt": "ceil",
+    "TruncToInt": "trunc",
+    "RoundToInt": "round",
+    "floor": "floor",
+    "ceiling": "ceil",
+    "Where": "if",
+}
+
+
+def _tree(names: Mapping[Any, str], value: Any) -> Tree:
+    """A size, or one of torch's expressions of sizes, as a tree."""
+    if isinstance(value, SYMBOLS):
+        value = value.node.shape_env.simplify(value.node.expr)
+    if isinstance(value, bool | int | float | sympy.logic.boolalg.BooleanAtom):
+        return bool(value) if isinstance(value, bool | sympy.logic.boolalg.BooleanAtom) else value
+    if value in names:
+        return names[value]
+    if value.is_Number:
+        return _number(value)
+    kind, arguments = type(value).__name__, [_tree(names, a) for a in value.args]
+    if kind in ("ToFloat", "Identity"):
+        return arguments[0]
+    if kind == "ModularIndexing":
+        return ("%", ("//", arguments[0], arguments[1]), arguments[2])
+    if kind in ("Pow", "PowByNatural", "FloatPow"):
+        return _power(arguments)
+    if kind == "Add":
+        return _sum(value, names)
+    if kind == "Mul":
+        return _product(arguments)
+    if kind not in _HEADS:
+        raise LawError(f"torch writes a size with {kind}, for which fcnviz has no sign: {value}")
+    return (_HEADS[kind], *arguments)
+
+
+def _number(value: Any) -> Tree:
+    if value.is_Integer:
+        return int(value)
+    return ("/", int(value.p), int(value.q)) if value.is_Rational else float(value)
+
+
+def _power(arguments: list[Tree]) -> Tree:
+    base, exponent = arguments
+    if not isinstance(exponent, int) or exponent == 0:
+        raise LawError(f"a size to the power of {exponent} is no formula that fcnviz can write")
+    whole: Tree = ("*", *[base] * abs(exponent)) if abs(exponent) > 1 else base
+    return whole if exponent > 0 else ("/", 1, whole)
+
+
+def _sum(value: Any, names: Mapping[Any, str]) -> Tree:
+    """A sum with what is taken away at its end: H + 2 − W, never 2 + −1·W + H."""
+    terms = sorted(value.args, key=lambda term: (term.is_Number, str(term)))
+    plus = [_tree(names, t) for t in terms if not t.could_extract_minus_sign()]
+    minus = [_tree(names, -t) for t in terms if t.could_extract_minus_sign()]
+    first = plus if plus else [0]
+    total: Tree = ("+", *first) if len(first) > 1 else first[0]
+    for tree in minus:
+        total = ("-", total, tree)
+    return total
+
+
+def _product(arguments: list[Tree]) -> Tree:
+    """A product with its numbers in front."""
+    return ("*", *sorted(arguments, key=lambda part: not isinstance(part, int | float)))
