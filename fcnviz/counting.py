@@ -66,6 +66,8 @@ class FlopCount(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question about a tensor, not an operation on it
+            return NotImplemented
         if func._overloadpacket not in flop_registry:
             inner = func.decompose(*args, **kwargs) if func._can_decompose() else NotImplemented
             return func(*args, **kwargs) if inner is NotImplemented else inner

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +60,8 @@ class Path:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps with sympy expressions in place of sizes."""
-        return tuple(_sized(step, _sympy) for step in self.formulas)
+        value = _Values(expressions.to_sympy)
+        return tuple(_sized(step, value) for step in self.formulas)
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,12 @@ class Law:
         path = self.path_at(**sizes)
         if path is None or (path.failure is not None and path.broken is None):
             return self._traced(sizes)  # nothing found, or an error that the forward words by itself
-        value = _Values(sizes)
+        value = _at(sizes)
         steps = tuple(_sized(step, value) for step in path.formulas)
         failure = None if path.failure is None else self._failure(path, steps, value)
         if path.failure is not None and failure is None:
             return self._traced(sizes)
-        shapes = tuple(Shape(map(value, shape)) for shape in self.asked.shapes)
+        shapes = tuple(map(value.shape, self.asked.shapes))
         return Trace(self.model, steps, shapes, _shapes(path.output, value), failure, self.method, self.mode)
 
     def _failure(self, path: Path, steps: tuple[Step, ...], value: Callable[[Tree], Any]) -> Failure | None:
@@ -330,8 +331,8 @@ class _Search:
 
 
 def _trace_at(model: nn.Module, asked: Asked, sizes: Mapping[str, int], as_is: bool) -> Trace:
-    def size(shape: Shape) -> tuple[int, ...]:
-        return tuple(sizes.get(s, s) if isinstance(s, str) else s for s in shape)
+    def size(shape: tuple[Any, ...]) -> tuple[int, ...]:
+        return tuple(sizes.get(s, s) for s in shape)
 
     args, kwargs = (mapped(value, size, Shape) for value in (asked.args, asked.kwargs))
     return trace(model, *args, as_is=as_is, **kwargs)
@@ -340,7 +341,7 @@ def _trace_at(model: nn.Module, asked: Asked, sizes: Mapping[str, int], as_is: b
 def _confirm(model: nn.Module, ran: Pass, seen: Trace, sizes: Mapping[str, int]) -> None:
     """Raises LawError where symbols and the trace of a real size part."""
     name = type(model).__name__
-    value = _Values(sizes)
+    value = _at(sizes)
     for ours, theirs in zip(ran.steps, seen.steps, strict=False):
         if _sized(ours, value) != theirs:
             why = f": {said(ran.error)}" if ran.error is not None and ours is ran.steps[-1] else ""
@@ -352,25 +353,48 @@ def _confirm(model: nn.Module, ran: Pass, seen: Trace, sizes: Mapping[str, int])
 
 
 class _Values:
-    """What trees are worth at one size; each is worked out once."""
+    """What trees are worth to `of`; each is worked out once."""
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        self.sizes = sizes
+    def __init__(self, of: Callable[[Tree], Any]) -> None:
+        self.of = of
         self.known: dict[Tree, Any] = {}
+        self.shapes: dict[Shape, Shape] = {}
 
     def __call__(self, tree: Tree) -> Any:
-        if not isinstance(tree, tuple | str):
+        if type(tree) is int:
             return tree
         if tree not in self.known:
-            self.known[tree] = expressions.evaluate(tree, self.sizes)
+            self.known[tree] = self.of(tree)
         return self.known[tree]
 
+    def shape(self, trees: Shape) -> Shape:
+        """A whole shape: one step's output is the next one's input, so each comes twice at least."""
+        made = self.shapes.get(trees)
+        if made is None:
+            made = self.shapes[trees] = Shape([self(tree) for tree in trees])
+        return made
 
-def _is_tree(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, tuple) and bool(value) and isinstance(value[0], str))
+
+def _at(sizes: Mapping[str, int]) -> _Values:
+    return _Values(partial(expressions.evaluate, sizes=sizes))
 
 
-def _sized(step: Step, value: Callable[[Tree], Any]) -> Step:
+class _Apart(_Values):
+    """Keeps every tree, in order, and leaves a 0 in its place."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda tree: 0)
+        self.trees: list[Tree] = []
+
+    def __call__(self, tree: Tree) -> Any:
+        self.trees.append(tree)
+        return 0
+
+    def shape(self, trees: Shape) -> Shape:
+        return Shape([self(tree) for tree in trees])
+
+
+def _sized(step: Step, value: _Values) -> Step:
     """A step with a value in place of every tree."""
     return Step(
         step.index,
@@ -378,7 +402,7 @@ def _sized(step: Step, value: Callable[[Tree], Any]) -> Step:
         step.path,
         step.kind,
         step.operation,
-        tuple([Shape(map(value, shape)) for shape in step.input_shapes]),
+        tuple(map(value.shape, step.input_shapes)),
         _shapes(step.output_shape, value),
         step.sources,
         step.weights,
@@ -390,18 +414,12 @@ def _sized(step: Step, value: Callable[[Tree], Any]) -> Step:
     )
 
 
-def _settings(forms: Forms, value: Callable[[Tree], Any]) -> dict[str, Any]:
+def _settings(forms: Forms, value: _Values) -> dict[str, Any]:
     return mapped(dict(forms), lambda form: value(form.tree), SizeForm)
 
 
-def _shapes(output: Output, value: Callable[[Tree], Any]) -> Output:
-    if isinstance(output, Shape):
-        return Shape(map(value, output))
-    return mapped(output, lambda shape: Shape(map(value, shape)), Shape)
-
-
-def _sympy(tree: Tree) -> Any:
-    return expressions.to_sympy(tree) if isinstance(tree, tuple | str) else tree
+def _shapes(output: Output, value: _Values) -> Output:
+    return value.shape(output) if isinstance(output, Shape) else mapped(output, value.shape, Shape)
 
 
 def _path(start: Mapping[str, int], ran: Pass, seen: Trace, count: int) -> Path:
@@ -437,13 +455,8 @@ def _does_the_same(one: Path, other: Path, sizes: Mapping[str, np.ndarray]) -> b
 
 def _taken_apart(path: Path) -> tuple[tuple[Step, ...], list[Tree]]:
     """The steps of a path with 0 in place of every size, and the sizes in their order."""
-    trees: list[Tree] = []
-
-    def put_away(tree: Tree) -> int:
-        trees.append(tree)
-        return 0
-
-    return tuple(_sized(step, put_away) for step in path.formulas), trees
+    apart = _Apart()
+    return tuple(_sized(step, apart) for step in path.formulas), apart.trees
 
 
 def _equal(one: Tree, other: Tree, sizes: Mapping[str, np.ndarray]) -> bool:

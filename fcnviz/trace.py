@@ -193,6 +193,7 @@ def _on_fake(tensor: Tensor) -> Tensor:
 
 
 def said(error: BaseException) -> str:
+    """What an exception says; its name if it says nothing."""
     return str(error) or type(error).__name__
 
 
@@ -201,9 +202,9 @@ def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
     ask = f"pass a real tensor, trace(model, torch.rand({shape}))"
     if run is None or run.broken is None:
         return f"{type(model).__name__} is compiled TorchScript, which cannot run on shapes alone: {ask}"
-    where, said = _where(run.broken.error), said(run.broken.error).splitlines()[0]
+    where, words = _where(run.broken.error), said(run.broken.error).splitlines()[0]
     place = run.broken.step.name + (where and f" ({where})")
-    return f"{type(model).__name__} cannot run on shapes alone: {place} needs numbers: {said}; {ask}"
+    return f"{type(model).__name__} cannot run on shapes alone: {place} needs numbers: {words}; {ask}"
 
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
