@@ -8,9 +8,10 @@
 
 from fcnviz import models
 from fcnviz.errors import FcnvizError
+from fcnviz.law import Law, law
 from fcnviz.records import Failure, Shape, Step, Trace, Window
-from fcnviz.trace import trace  # from here on fcnviz.trace is the function; its module is only ever imported from
+from fcnviz.trace import trace  # from here on trace and law are the functions; their modules are only imported from
 
 __version__ = "0.1.0"
 
-__all__ = ["Failure", "FcnvizError", "Shape", "Step", "Trace", "Window", "models", "trace"]
+__all__ = ["Failure", "FcnvizError", "Law", "Shape", "Step", "Trace", "Window", "law", "models", "trace"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fcnviz.errors import InputError
 from fcnviz.nested import leaves, mapped
 from fcnviz.records import Shape, Step, Trace
-from fcnviz.twin import parts_of
+from fcnviz.twin import walk
 
 _WINDOWED = frozenset(("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_pool"))
 
@@ -89,7 +89,7 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    for _, module in parts_of(model):
+    for _, module in walk(model):
         yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
 
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
-from fcnviz import expressions, symbolic
+from fcnviz import expressions
 from fcnviz.errors import InputError, LawError, RealTensorNeeded
 from fcnviz.expressions import Tree
 from fcnviz.inputs import Asked, read
 from fcnviz.nested import leaves, mapped
+from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm, at_size
 from fcnviz.recorder import Operation
-from fcnviz.records import Failure, Output, Shape, Step, Trace
-from fcnviz.symbolic import Forms, Guard, Pass, SizeForm
-from fcnviz.trace import alone, said, trace
+from fcnviz.records import Failure, Output, Shape, Step, Trace, Window
+from fcnviz.trace import by_itself, said, trace
 from fcnviz.twin import Parts, parts_of
 
 PATHS = 200  # a model that needs more takes another path at nearly every size: it has no law worth reading
@@ -56,6 +56,7 @@ class Path:
     conditions: tuple[Tree, ...] = field(repr=False)  # one for each pass that was merged into this path
     guards: tuple[tuple[Guard, ...], ...] = field(repr=False)  # likewise, in the order they arose
     broken: Operation | None = field(repr=False)
+    method: Literal["meta", "fake"] = field(repr=False)  # how `trace` runs these sizes
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -176,16 +177,28 @@ class Law:
         if path.failure is not None and failure is None:
             return self._traced(sizes)
         shapes = tuple(map(value.shape, self.asked.shapes))
-        return Trace(self.model, steps, shapes, _shapes(path.output, value), failure, self.method, self.mode)
+        return Trace(self.model, steps, shapes, _shapes(path.output, value), failure, path.method, self.mode)
 
     def _failure(self, path: Path, steps: tuple[Step, ...], value: Callable[[Tree], Any]) -> Failure | None:
         """The failure in PyTorch's words at these sizes: only the operation that fails is run."""
         assert path.failure is not None and path.broken is not None
+        operation = at_size(path.broken, value)
         try:
-            alone(self.parts, self.mode == "as is", symbolic.at_size(path.broken, value))
+            self._broken_layer(path)(*operation.args, **operation.kwargs)
         except Exception as error:
             return replace(path.failure, step=steps[-1], message=said(error), before=steps[:-1])
         return None
+
+    def _broken_layer(self, path: Path) -> Callable[..., Any]:
+        """What fails on a path, ready to run on its own; made once, since it is the same at every size."""
+        if id(path) not in self._layers:
+            assert path.broken is not None
+            self._layers[id(path)] = by_itself(self.parts, self.mode == "as is", path.broken)
+        return self._layers[id(path)]
+
+    @cached_property
+    def _layers(self) -> dict[int, Callable[..., Any]]:
+        return {}
 
     def _traced(self, sizes: Mapping[str, int]) -> Trace:
         return _trace_at(self.parts[0][1], self.asked, sizes, self.mode == "as is")
@@ -211,8 +224,8 @@ def law(
     >>> found = law(nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2)), (1, 3, "H", "W"), within=64)
     >>> found.steps[-1].output_shape
     (1, 8, floor(H/2) - 2, floor(W/2) - 2)
-    >>> print(*found.requirements, sep="; ")
-    0 (Conv2d): H ≥ 5; 0 (Conv2d): W ≥ 5; 1 (MaxPool2d): ⌊H/2⌋ − 2 ≥ 1, that is H ≥ 6; 1 (MaxPool2d): …
+    >>> print(*found.requirements, sep="; ")  # doctest: +ELLIPSIS
+    0 (Conv2d): H ≥ 5; 0 (Conv2d): W ≥ 5; 1 (MaxPool2d): ⌊H/2⌋ − 2 ≥ 1, that is H ≥ 6; 1 (MaxPool2d): ...
     """
     asked = read(model, inputs, kwargs, named=True)
     sizes: list[Any] = [size for shape in asked.shapes for size in shape]
@@ -279,6 +292,8 @@ class _Search:
 
     def _pass(self, sizes: dict[str, int]) -> tuple[Pass, Trace]:
         """The pass at these sizes, and the trace that confirms it."""
+        from fcnviz import symbolic  # brings sympy and half of torch's compiler
+
         try:
             seen = _trace_at(self.model, self.asked, sizes, self.as_is)
         except RealTensorNeeded as error:
@@ -393,6 +408,11 @@ class _Apart(_Values):
     def shape(self, trees: Shape) -> Shape:
         return Shape([self(tree) for tree in trees])
 
+    def form(self, form: TensorForm | SizeForm) -> Any:
+        if isinstance(form, SizeForm):
+            return self(form.tree)
+        return [self(tree) for tree in (*form.shape, *form.stride)], form.dtype
+
 
 def _sized(step: Step, value: _Values) -> Step:
     """A step with a value in place of every tree."""
@@ -408,13 +428,17 @@ def _sized(step: Step, value: _Values) -> Step:
         step.weights,
         step.params,
         value(step.macs),
-        step.window,
+        _window(step.window, value) if isinstance(step.window, WindowForm) else step.window,
         _settings(step.settings, value) if isinstance(step.settings, Forms) else step.settings,
         step.is_call,
     )
 
 
-def _settings(forms: Forms, value: _Values) -> dict[str, Any]:
+def _window(window: WindowForm, value: _Values) -> Window:
+    return Window(**_settings({part.name: getattr(window, part.name) for part in fields(window)}, value))
+
+
+def _settings(forms: Mapping[str, Any], value: _Values) -> dict[str, Any]:
     return mapped(dict(forms), lambda form: value(form.tree), SizeForm)
 
 
@@ -424,7 +448,9 @@ def _shapes(output: Output, value: _Values) -> Output:
 
 def _path(start: Mapping[str, int], ran: Pass, seen: Trace, count: int) -> Path:
     condition = expressions.both([guard.condition for guard in ran.guards])
-    return Path(condition, ran.steps, ran.output, start, count, seen.failure, (condition,), (ran.guards,), ran.broken)
+    method: Literal["meta", "fake"] = "fake" if seen.method == "fake" else "meta"
+    once = (condition,), (ran.guards,), ran.broken, method
+    return Path(condition, ran.steps, ran.output, start, count, seen.failure, *once)
 
 
 def _merged(paths: Sequence[Path], places: Sequence[Mapping[str, np.ndarray]]) -> list[list[int]]:
@@ -444,7 +470,7 @@ def _merged(paths: Sequence[Path], places: Sequence[Mapping[str, np.ndarray]]) -
 
 
 def _does_the_same(one: Path, other: Path, sizes: Mapping[str, np.ndarray]) -> bool:
-    if (one.failure is None) != (other.failure is None):
+    if one.method != other.method or _place(one) != _place(other):
         return False
     (frame, trees), (other_frame, other_trees) = _taken_apart(one), _taken_apart(other)
     if frame != other_frame:
@@ -453,10 +479,18 @@ def _does_the_same(one: Path, other: Path, sizes: Mapping[str, np.ndarray]) -> b
     return all(_equal(ours, theirs, sizes) for ours, theirs in pairs)
 
 
-def _taken_apart(path: Path) -> tuple[tuple[Step, ...], list[Tree]]:
-    """The steps of a path with 0 in place of every size, and the sizes in their order."""
+def _place(path: Path) -> str | None:
+    """The caller's line that fails; None if none does."""
+    return path.failure and path.failure.where
+
+
+def _taken_apart(path: Path) -> tuple[Any, list[Tree]]:
+    """What a path does, with 0 in place of every size, and the sizes in their order."""
     apart = _Apart()
-    return tuple(_sized(step, apart) for step in path.formulas), apart.trees
+    steps = tuple(_sized(step, apart) for step in path.formulas)
+    output = _shapes(path.output, apart)
+    broken = path.broken and mapped((path.broken.args, path.broken.kwargs), apart.form, TensorForm, SizeForm)
+    return (steps, output, broken), apart.trees
 
 
 def _equal(one: Tree, other: Tree, sizes: Mapping[str, np.ndarray]) -> bool:
@@ -539,10 +573,11 @@ def _strongest(law: Law, guards: Sequence[Guard], past: np.ndarray) -> list[tupl
 
 
 def solved(law: Law, condition: Tree, holds: np.ndarray) -> str:
-    """The sizes that meet a condition, where they can be said: `224 ≤ H ≤ 255`."""
+    """The sizes that meet a condition, where they can be said and say more: `224 ≤ H ≤ 255`."""
     names = [name for name in law.names if name in expressions.names_in(condition)]
     place = tuple(slice(None) if name in names else 0 for name in law.names)
-    return sizes_in_words(holds[place], names, law.within)
+    words = sizes_in_words(holds[place], names, law.within)
+    return "" if words == expressions.text(condition) else words
 
 
 def sizes_in_words(holds: np.ndarray, names: Sequence[str], within: Mapping[str, int]) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import sympy
 import torch
 from torch import SymBool, SymFloat, SymInt, Tensor
-from torch._dispatch.python import enable_python_dispatcher
+from torch._dispatch.python import enable_python_dispatcher, no_python_dispatcher
 from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
@@ -25,55 +25,13 @@ from fcnviz.errors import LawError
 from fcnviz.expressions import Tree
 from fcnviz.inputs import Asked
 from fcnviz.nested import mapped
+from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm
 from fcnviz.recorder import Operation, Recorder, Run
-from fcnviz.records import Output, Shape, Step
+from fcnviz.records import Shape, Step, Window
 from fcnviz.trace import alone
-from fcnviz.twin import Image, Parts, like, on_meta, stand_in, twin
+from fcnviz.twin import Image, Parts, like, on_meta, twin
 
 SYMBOLS = (SymInt, SymFloat, SymBool)
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """A condition on the sizes that a pass relied on, and the index of the step that was running."""
-
-    condition: Tree
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorForm:
-    """A tensor of a symbolic pass, to be made at any size: its shape and strides as trees, its number type."""
-
-    shape: tuple[Tree, ...]
-    stride: tuple[Tree, ...]
-    dtype: torch.dtype
-
-
-@dataclass(frozen=True, slots=True)
-class SizeForm:
-    """A size among the arguments of an operation."""
-
-    tree: Tree
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """A forward pass on named sizes.
-
-    Attributes:
-        steps: as `trace` gives them, with trees in place of sizes; the last one is the one that broke, if one did.
-        output: likewise.
-        guards: the conditions under which another size takes the same pass, in the order they arose.
-        broken: the operation that raised, its tensors as `TensorForm`s; None if nothing did.
-        error: what was raised.
-    """
-
-    steps: tuple[Step, ...]
-    output: Output
-    guards: tuple[Guard, ...]
-    broken: Operation | None
-    error: BaseException | None
 
 
 def run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: bool) -> Pass:
@@ -82,13 +40,18 @@ def run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: 
     `asked` holds names among its sizes. With `on_cpu` the twin's tensors claim to be on the CPU, for a forward that
     mixes in tensors of its own.
     """
+    with _quiet():
+        return _run(parts, asked, at, on_cpu, as_is)
+
+
+def _run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: bool) -> Pass:
     env = ShapeEnv(duck_shape=False, specialize_zero_one=False)
     mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
     sizes = {name: _symbol(env, name, size) for name, size in at.items()}
     names = {size.node.expr: name for name, size in sizes.items()}
-    recorder = _Recorder(env, twin(parts, _image(mode, on_cpu), as_is), partial(_alone, parts, as_is))
+    recorder = _Recorder(env, at, twin(parts, _image(mode, on_cpu), as_is), partial(_alone, parts, as_is))
     args, kwargs = asked.made(partial(_make, mode, sizes, on_cpu))
-    with _quiet(), mode, enable_python_dispatcher(), torch.device("cpu" if on_cpu else "meta"):
+    with mode, enable_python_dispatcher(), torch.device("cpu" if on_cpu else "meta"):
         ran = recorder.run(args, kwargs)
     return _pass(recorder, ran, partial(_tree, names))
 
@@ -119,9 +82,9 @@ def _make(mode: FakeTensorMode, sizes: Mapping[str, SymInt], on_cpu: bool, wante
 class _Recorder(Recorder):
     """A recorder that notes how many conditions had arisen when each step was done."""
 
-    def __init__(self, env: ShapeEnv, parts: Parts, check: Callable[[Operation], object]) -> None:
+    def __init__(self, env: ShapeEnv, at: Mapping[str, int], parts: Parts, check: Callable[[Operation], object]) -> None:
         super().__init__(parts, check)
-        self.env = env
+        self.env, self.at = env, at
         self.marks: list[int] = []
 
     def _done(self, operation: Operation, output: Any, counter: Any) -> None:
@@ -133,7 +96,7 @@ class _Recorder(Recorder):
 def _alone(parts: Parts, as_is: bool, operation: Operation) -> None:
     """Runs an operation on real tensors of the sizes that the pass is run at."""
     hinted = replace(operation, args=_hinted(operation.args), kwargs=_hinted(operation.kwargs))
-    with unset_fake_temporarily():
+    with unset_fake_temporarily(), no_python_dispatcher():  # its decompositions ask for less than real kernels
         alone(parts, as_is, hinted)
 
 
@@ -159,14 +122,17 @@ def _pass(recorder: _Recorder, ran: Run, tree: Callable[[Any], Tree]) -> Pass:
     marks = recorder.marks[: len(ran.steps)]
     conditions = [tree(guard.expr) for guard in env.guards]
     guards = tuple(Guard(c, sum(mark <= i for mark in marks)) for i, c in enumerate(conditions) if c is not True)
+    if broken is not None and isinstance(broken.error, ZeroDivisionError):
+        guards += _alone_here(recorder.at, len(ran.steps))
     formulas = tuple(_with_trees(step, tree) for step in steps)
     operation = None if broken is None else _form(broken.operation, tree)
     error = None if broken is None else broken.error
     return Pass(formulas, _trees(ran.output, tree), guards, operation, error)
 
 
-class Forms(dict[str, Any]):
-    """Settings of a step with `SizeForm`s among them."""
+def _alone_here(at: Mapping[str, int], step: int) -> tuple[Guard, ...]:
+    """Guards that only the sizes `at` meet: dividing by a size that is 0 raises before a condition is noted."""
+    return tuple(Guard(("=", name, size), step) for name, size in at.items())
 
 
 def _with_trees(step: Step, tree: Callable[[Any], Tree]) -> Step:
@@ -178,8 +144,14 @@ def _with_trees(step: Step, tree: Callable[[Any], Tree]) -> Step:
         input_shapes=_trees(step.input_shapes, tree),
         output_shape=_trees(step.output_shape, tree),
         macs=_trees(step.macs, tree),
+        window=_window(step.window, form),
         settings=Forms(mapped(step.settings, form, *SYMBOLS)) if any(_symbols(step.settings)) else step.settings,
     )
+
+
+def _window(window: Window | None, form: Callable[[Any], SizeForm]) -> Window | None:
+    parts = {} if window is None else {part.name: getattr(window, part.name) for part in fields(window)}
+    return WindowForm(**mapped(parts, form, *SYMBOLS)) if any(_symbols(parts)) else window
 
 
 def _symbols(value: Any) -> Iterator[bool]:
@@ -211,25 +183,14 @@ def _form(operation: Operation, tree: Callable[[Any], Tree]) -> Operation:
     return replace(operation, args=args, kwargs=kwargs, given=[], weights=[])
 
 
-def at_size(operation: Operation, evaluate: Callable[[Tree], Any]) -> Operation:
-    """An operation of a pass with stand-ins for its tensors, at the sizes that `evaluate` puts into trees."""
-
-    def made(form: Any) -> Any:
-        if isinstance(form, SizeForm):
-            return evaluate(form.tree)
-        shape, stride = ([evaluate(t) for t in trees] for trees in (form.shape, form.stride))
-        return stand_in(torch.empty_strided(shape, stride, dtype=form.dtype, device="meta"))
-
-    args, kwargs = (mapped(value, made, TensorForm, SizeForm) for value in (operation.args, operation.kwargs))
-    return replace(operation, args=args, kwargs=kwargs)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Torch's loggers write a traceback for every operation that symbols refuse; here a refusal is an answer."""
     loggers = [logging.getLogger(f"torch.{name}") for name in ("_subclasses.fake_tensor", "fx.experimental")]
     loggers += [logging.getLogger("torch.fx.experimental.symbolic_shapes")]
     before = [logger.disabled for logger in loggers]
+    records = logging.getLogger("torch.__trace")  # writes one for each condition as soon as anybody listens
+    listeners, records.handlers = records.handlers, []
     try:
         for logger in loggers:
             logger.disabled = True
@@ -237,6 +198,7 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, was in zip(loggers, before, strict=True):
             logger.disabled = was
+        records.handlers = listeners
 
 
 # torch's names for what it does with sizes, and ours.

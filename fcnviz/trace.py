@@ -96,12 +96,17 @@ def _failure(broken: Broken, steps: tuple[Step, ...], message: str) -> Failure:
 def alone(parts: Parts, as_is: bool, operation: Operation) -> None:
     """Runs just one operation of a model on CPU tensors of the same shapes, and raises what it raises."""
     with torch.device("cpu"):
-        run = operation.run
-        if isinstance(run, nn.Module):
-            original = dict(parts)[operation.path]
-            run = twin(parts_of(original), stand_in, as_is)[0][1]
-        if run is not None:
+        if operation.run is not None:
+            run = by_itself(parts, as_is, operation)
             run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
+
+
+def by_itself(parts: Parts, as_is: bool, operation: Operation) -> Callable[..., Any]:
+    """What an operation runs, on its own: a layer with stand-ins for its weights, or the function that was called."""
+    assert operation.run is not None, "plain Python cannot run by itself"
+    if not isinstance(operation.run, nn.Module):
+        return operation.run
+    return twin(parts_of(dict(parts)[operation.path]), stand_in, as_is)[0][1]
 
 
 @dataclass(frozen=True)

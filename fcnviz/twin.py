@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -52,22 +52,25 @@ def twin(parts: Parts, image: Image, keep_mode: bool = False) -> Parts:
 
 
 def parts_of(model: nn.Module) -> Parts:
-    """Every module once, under its first dotted path, in the order of `named_modules`; any depth of nesting."""
+    """Every module once, under its first dotted path, in the order of `named_modules`."""
+    return list(walk(model))
+
+
+def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The same one by one; unlike `named_modules` at any depth of nesting."""
     seen: set[int] = set()
-    parts: Parts = []
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         path, module = waiting.pop()
         if id(module) in seen:
             continue
         seen.add(id(module))
-        parts.append((path, module))
+        yield path, module
         if is_script(module):
             continue
         prefix = f"{path}." if path else ""
         children = [(prefix + name, child) for name, child in module._modules.items() if child is not None]
         waiting += reversed(children)
-    return parts
 
 
 def is_script(module: nn.Module) -> bool:

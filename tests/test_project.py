@@ -27,18 +27,26 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PLATFORMS = ["linux", "darwin", "win32"]
 
-DEPENDENCIES = {"ipywidgets", "jupyterlab", "matplotlib", "torch", "torchinfo"}
+DEPENDENCIES = {"ipywidgets", "jupyterlab", "matplotlib", "numpy", "sympy", "torch", "torchinfo", "tqdm"}
 COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets"}
 
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
-    *("errors", "records", "nested", "arithmetic", "diagnosis"),
+    *("errors", "records", "nested", "arithmetic", "diagnosis", "expressions"),
     *("models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
-    *("table", "figures", "sliders", "explorer", "__main__"),
+    *("passes", "symbolic", "law", "lawdata"),
+    *("table", "lawtable", "figures", "sliders", "explorer", "__main__"),
 ]
-WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis"]
-VIEWS = ["table", "figures", "sliders"]
-DELEGATED = {("records", "__str__", "fcnviz.table"), ("records", "_repr_html_", "fcnviz.table")}
+WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "lawdata"]
+VIEWS = ["table", "lawtable", "figures", "sliders"]
+DELEGATED = {
+    ("records", "_diagnosis", "fcnviz.diagnosis"),
+    ("records", "__str__", "fcnviz.table"),
+    ("records", "_repr_html_", "fcnviz.table"),
+    ("law", "__str__", "fcnviz.lawtable"),
+    ("law", "_repr_html_", "fcnviz.lawtable"),
+    ("law", "_repr_latex_", "fcnviz.lawtable"),
+}
 
 
 def tree(path):
@@ -48,6 +56,8 @@ def tree(path):
 def imports(node, function=""):
     """Every import below a node, in functions too, as (function it stands in, dotted name)."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue  # names for a reader; nothing is imported when it runs
         if isinstance(child, ast.Import):
             yield from ((function, alias.name) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
