@@ -169,7 +169,7 @@ class Recorder(TorchFunctionMode):
             frame.counter.__enter__()
 
     def _leave_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        while self._frames[-1].module is not module:
+        while not self._frames or self._frames[-1].module is not module:
             if not any(frame.module is module for frame in self._frames):
                 return  # a hook that ran before ours raised
             self._pop()  # left without a word, by something stronger than an Exception
@@ -250,6 +250,7 @@ class Recorder(TorchFunctionMode):
         self._check(operation, output)
         self.steps.append(self._step(operation, output, counter.macs if counter else None))
         self._repeats[operation.name] = self._repeats.get(operation.name, 0) + 1
+        self._counted.update([id(tensor) for _, tensor in operation.weights])
         self._note([output] if isinstance(output, Tensor) else leaves(output, Tensor), len(self.steps) - 1)
 
     def _check(self, operation: Operation, output: Any) -> None:
@@ -278,18 +279,17 @@ class Recorder(TorchFunctionMode):
             output_shape=made,
             sources=tuple([self._source(t) for t in operation.given]),
             weights=tuple([Weight(name, Shape(t.shape)) for name, t in operation.weights]),
-            params=sum(self._new_params(operation)),
+            params=sum(self._new_params(operation).values()),
             macs=counting.macs(facts, given, made) if macs is None else macs,
             window=facts.window,
             settings=facts.settings,
             is_call=operation.is_call,
         )
 
-    def _new_params(self, operation: Operation) -> Iterator[int]:
-        for _, tensor in operation.weights:
-            if isinstance(tensor, nn.Parameter) and id(tensor) not in self._counted:
-                self._counted.add(id(tensor))
-                yield tensor.numel()
+    def _new_params(self, operation: Operation) -> dict[int, int]:
+        """The numbers in each parameter that no step before has used."""
+        params = [t for _, t in operation.weights if isinstance(t, nn.Parameter)]
+        return {id(t): t.numel() for t in params if id(t) not in self._counted}
 
     # Where tensors come from.
 

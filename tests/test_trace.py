@@ -164,6 +164,34 @@ def test_a_parameter_used_twice_is_counted_once() -> None:
     assert [s.params for s in trace(tied, (1, 8))] == [72, 8]
 
 
+def test_parameters_of_an_attempt_that_was_caught_are_counted_where_they_are_used() -> None:
+    class Retries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(12, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            try:
+                return self.linear(x)
+            except RuntimeError:
+                return self.linear(x.flatten(1))
+
+    found = trace(Retries(), (1, 3, 2, 2))
+    assert [(s.name, s.params) for s in found] == [("flatten", 0), ("linear", 26)]
+
+
+def test_a_hook_for_all_modules_that_raises_is_a_failure_of_the_model() -> None:
+    def refuse(module: nn.Module, args: Any) -> None:
+        raise ValueError("not today")
+
+    handle = nn.modules.module.register_module_forward_pre_hook(refuse)
+    try:
+        found = trace(smooth(), (1, 3, 8, 8))
+    finally:
+        handle.remove()
+    assert found.failure is not None and found.failure.message == "not today"
+
+
 class Odd(nn.Module):
     """Several inputs, keyword inputs, recursion, an empty Sequential, outputs of every kind."""
 
@@ -560,7 +588,7 @@ def test_a_thousand_levels_of_nesting() -> None:
         (lambda: trace(smooth(), torch.rand(1, 3, 8, 8).numpy()), r"torch\.from_numpy"),
         (lambda: trace(smooth(), (3, 8, 9)), r"\(3, 8, 9\) has no batch axis, and Conv2d 0 .*: give \(1, 3, 8, 9\)"),
         (lambda: trace(smooth(), torch.rand(3, 8, 9)), r"x\.unsqueeze\(0\)"),
-        (lambda: trace(smooth(), (1, 1, 8, 9)), r"\(1, 1, 8, 9\) has 1 channel, and Conv2d 0 takes 3 channels: give .*3, 8"),
+        (lambda: trace(smooth(), (1, 1, 8, 9)), r"\(1, 1, 8, 9\) has 1 channel, and Conv2d 0 takes 3 channels: give"),
         (lambda: trace(smooth(), (1, 8, 9, 3)), r"has its channels last; torch wants them second.*give \(1, 3, 8, 9\)"),
         (lambda: trace(models.vgg16(), torch.rand(1, 3, 224, 224)), "VGG16 is on the meta device.*give the shape"),
         (lambda: trace(smooth(), (1, 3, 8, 8), (1, 2)), r"forward takes \(input\) and was given 2"),
