@@ -27,7 +27,9 @@ def leaves(value: Any, *kinds: type) -> Iterator[Any]:
 
 
 def mapped(value: Any, image: Callable[[Any], Any], *kinds: type) -> Any:
-    """`value` with `image(leaf)` for everything of these kinds; lists, tuples, dicts and slices are rebuilt, the rest is kept.
+    """`value` with `image(leaf)` for everything of these kinds.
+
+    Lists, tuples, dicts and slices are rebuilt; anything else is kept.
 
     >>> mapped({"a": [1, "x"]}, str, int)
     {'a': ['1', 'x']}

@@ -18,7 +18,7 @@ import traitlets
 
 from fcnviz.arithmetic import Formula, agrees, count, formulas, line
 from fcnviz.errors import InputError
-from fcnviz.records import Output, Shape, Step, Trace
+from fcnviz.records import Output, Shape, Step, Trace, Window
 from fcnviz.table import shape_text, window_text
 from fcnviz.trace import trace
 
@@ -77,6 +77,8 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
         body = _named(ipw.HBox([self.strip, ipw.VBox([self._stepper(), self.sums])]), "body")
         super().__init__([ipw.HTML(STYLE), self._size_controls(), self.cards, body], size=size)
         _named(self, "sizes")
+        if len(self.models) == 1:
+            _named(self, "alone")
         self.observe(self._show_size, "size")
         self.observe(self._show_row, "row")
         self._show_size()
@@ -110,7 +112,7 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
             "back": lambda: self.row - 1,
             "next": lambda: self.row + 1,
             "last": lambda: last,
-            "where they part": lambda: parting,
+            **({"where they part": lambda: parting} if self.parting else {}),
         }
         self.moves = {text: _button(text, lambda to=to: self.set_trait("row", to())) for text, to in moves.items()}
         return _named(ipw.VBox([self.row_slider, ipw.HBox(list(self.moves.values()))]), "stepper")
@@ -239,14 +241,25 @@ def _answers(lane: Lane) -> str:
         return "It runs: one answer for the whole image."
     high, wide = shape[2:]
     answers = f"{count(high * wide)} answer{'' if high * wide == 1 else 's'}"
-    return f"It runs: {high} × {wide} = {answers}, one for each cell of the map."
+    return f"It runs: {high} × {wide} = {answers}, one for each cell of the map.{_cells_html(high, wide)}"
+
+
+def _cells_html(high: int, wide: int) -> str:
+    """The cells of a small map as squares, in the room that a card keeps for what a failure has to say."""
+    side = min(18, 70 // max(1, high), 350 // max(1, wide))  # pixels
+    if side < 4:
+        return ""
+    size = f"width:{wide * side + 1}px;height:{high * side + 1}px;background-size:{side}px {side}px"
+    return f"<span class='fcnviz-cells' aria-hidden='true' style='{size}'></span>"
 
 
 def strip_html(lanes: Sequence[Lane], names: Sequence[str], chosen: str) -> str:
     """A table: a row for each layer, two columns for each network; what failed in red, what was not reached in grey."""
     heads = "".join(f"<th scope='col' colspan='2'>{escape(lane.label)}</th>" for lane in lanes)
-    columns = "<col style='width:7.7em'>" + "<col style='width:8.8em'><col style='width:8.6em'>" * len(lanes)
-    width = 7.7 + 17.4 * len(lanes)
+    kinds = {kind_text(steps[0]) for lane in lanes for steps in lane.plan.values()}
+    name, kind = _width(names, 7.7, len(lanes)), _width(kinds, 8.8, len(lanes))
+    columns = f"<col style='width:{name}em'>" + f"<col style='width:{kind}em'><col style='width:8.6em'>" * len(lanes)
+    width = round(name + (kind + 8.6) * len(lanes), 1)
     image = "".join(f"<td>image</td><td>{_shape(lane.trace.input_shapes[0])}</td>" for lane in lanes)
     body = "".join(_strip_row(lanes, name, name == chosen) for name in names)
     return (
@@ -254,6 +267,12 @@ def strip_html(lanes: Sequence[Lane], names: Sequence[str], chosen: str) -> str:
         f"<thead><tr><th scope='col'>layer</th>{heads}</tr></thead>"
         f"<tbody><tr><th scope='row'>input</th>{image}</tr>{body}</tbody></table>"
     )
+
+
+def _width(texts: Iterable[str], usual: float, lanes: int) -> float:
+    """Width of a column in em, the same at every size; one network alone has room for longer names."""
+    longest = max(map(len, texts), default=0)
+    return usual if lanes > 1 else min(max(usual, round(0.66 * longest + 2, 1)), 16)
 
 
 def _strip_row(lanes: Sequence[Lane], name: str, chosen: bool) -> str:
@@ -267,7 +286,8 @@ def _strip_cells(lane: Lane, name: str) -> str:
         return f"<td colspan='2' class='fcnviz-bad'>✗ {escape(clash(lane.trace))}</td>"
     if name in lane.rows:
         step = lane.rows[name][0]
-        return f"<td>{escape(kind_text(step))}</td><td>{_shape(step.output_shape)}</td>"
+        kind, shape = escape(kind_text(step)), _shape(step.output_shape)
+        return f"<td title='{kind}'>{kind}</td><td title='{shape}'>{shape}</td>"
     if name in lane.plan:
         kind = escape(kind_text(lane.plan[name][0]))
         return f"<td class='fcnviz-never'>{kind}</td><td class='fcnviz-never'>not reached</td>"
@@ -281,10 +301,11 @@ def clash(trace: Trace) -> str:
     if step.operation == "linear" and step.input_shapes and step.input_shapes[0][-1] != step.settings["in_features"]:
         columns, numbers = count(step.settings["in_features"]), count(step.input_shapes[0][-1])
         return f"{columns} ≠ {numbers}{_as_product(trace, step)}"
-    if step.window and step.input_shapes:
+    broken = next((formula for formula in formulas(step) if not formula.holds), None)
+    if broken and step.window and broken.axis in "DHWL":
         window, cells = step.window.kernel, step.input_shapes[0][-len(step.window.kernel) :]
         return f"{_by(window)} window, {_by(cells)} map"
-    return f"{step.kind} stops here"
+    return f"{broken.axis}: {line(broken)}" if broken else f"{step.kind} stops here"
 
 
 def _as_product(trace: Trace, step: Step) -> str:
@@ -316,14 +337,55 @@ def _sum(lane: Lane, name: str) -> str:
         return f"<p class='fcnviz-never'>{escape(reason)}</p>"
     step, failed = lane.rows[name][0], name == lane.failing
     facts = [
-        ("in", " and ".join(map(_shape, step.input_shapes))),
-        ("layer", escape(f"{step.kind} {window_text(step)}")),
-        *((f.axis, _formula_html(f)) for f in (formulas(step) if step.output_shape is None or agrees(step) else ())),
+        ("in", _in_text(lane.trace, step)),
+        ("layer", escape(_layer_text(step))),
+        ("letters", _letters_html(step.window)),
+        *(("", _formula_html(f)) for f in (formulas(step) if step.output_shape is None or agrees(step) else ())),
         ("weights", _weights_text(step)),
         ("out", _out_text(lane, name)),
     ]
-    rows = "".join(f"<tr><th scope='row'>{label}</th><td>{text}</td></tr>" for label, text in facts if text)
+    rows = "".join(_fact_html(label, text) for label, text in facts if text)
     return f"<table class='{'fcnviz-bad' if failed else ''}'>{rows}</table>"
+
+
+def _fact_html(label: str, text: str) -> str:
+    """A row with its label; a sum is long, and has the row to itself."""
+    return f"<tr><th scope='row'>{label}</th><td>{text}</td></tr>" if label else f"<tr><td colspan='2'>{text}</td></tr>"
+
+
+def _in_text(trace: Trace, step: Step) -> str:
+    product = _as_product(trace, step) if step.operation == "linear" else ""
+    laid = f"{product}, the map laid in one row" if product else ""
+    return " and ".join(map(_shape, step.input_shapes)) + laid
+
+
+def _layer_text(step: Step) -> str:
+    """The kind, and what it asks of its input."""
+    settings = step.settings
+    if step.operation == "linear":
+        return f"{step.kind}, {count(settings['in_features'])} columns, {count(settings['out_features'])} rows"
+    if step.window is None:
+        return f"{step.kind} {window_text(step)}"
+    filters, channels = settings.get("out_channels"), settings.get("in_channels")
+    seen = f", {filters} filters of {channels // step.window.groups}×" if filters and channels else " "
+    return f"{step.kind}{seen}{_by(step.window.kernel)}"
+
+
+_LETTERS = {"k": "kernel", "s": "stride", "p": "padding", "d": "dilation", "o": "output padding"}
+
+
+def _letters_html(window: Window | None) -> str:
+    """The numbers behind the letters of a sum: k = 3, s = 1, p = 1, d = 1."""
+    if window is None:
+        return ""
+    values = (window.kernel, window.stride, window.padding, window.dilation, window.output_padding)
+    asked = {letter: value for letter, value in zip(_LETTERS, values, strict=True) if value}
+    numbers = ", ".join(f"{letter} = {_one(value)}" for letter, value in asked.items())
+    return f"<span title='{', '.join(_LETTERS[letter] for letter in asked)}'>{escape(numbers)}</span>"
+
+
+def _one(value: tuple[int, ...] | str) -> str:
+    return value if isinstance(value, str) else str(value[0]) if len(set(value)) == 1 else _by(value)
 
 
 def _out_text(lane: Lane, name: str) -> str:
@@ -339,7 +401,8 @@ def _out_text(lane: Lane, name: str) -> str:
 
 def _formula_html(formula: Formula) -> str:
     mark = "" if formula.holds else "✗ "
-    return f"<i>{escape(formula.symbols)}</i><br>{mark}{escape(line(formula))}"
+    axis = "" if formula.symbols.startswith(f"{formula.axis} ") else f"<b>{escape(formula.axis)}</b> "
+    return f"{axis}<i>{escape(formula.symbols)}</i><br>{mark}{escape(line(formula))}"
 
 
 def _weights_text(step: Step) -> str:
@@ -382,6 +445,11 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
 .fcnviz-row .fcnviz-good {border-color: var(--good); background: var(--good-tint)}
 .fcnviz-row .fcnviz-bad {border-color: var(--bad); background: var(--bad-tint)}
 .fcnviz-row .fcnviz-why::first-letter {text-transform: uppercase}
+.fcnviz-cells {
+  display: block; margin-top: 6px; border: solid var(--good); border-width: 1px 0 0 1px; box-sizing: border-box;
+  background-image: linear-gradient(to left, var(--good) 1px, transparent 1px),
+    linear-gradient(to top, var(--good) 1px, transparent 1px);
+}
 .fcnviz-row code {white-space: pre-wrap; background: none; color: inherit; font-size: .96em}
 .fcnviz-body {flex-flow: row wrap; gap: 10px 18px; align-items: flex-start}
 .fcnviz-body > .widget-vbox {flex: 1 1 300px; min-width: 0}
@@ -401,10 +469,12 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
 .fcnviz-strip .fcnviz-bad {background: var(--bad-tint); font-weight: 700; box-shadow: inset 4px 0 var(--bad)}
 .fcnviz-sizes .fcnviz-never {color: var(--dim); font-style: italic}
 .fcnviz-stepper .widget-hbox {flex-wrap: wrap}
-.fcnviz-sums {min-height: 30em}
+.fcnviz-sums {min-height: 33em}
+.fcnviz-sums td > b:first-child {display: inline-block; min-width: 1.2em}
 .fcnviz-sums th {color: var(--dim)}
 .fcnviz-sums section {margin-bottom: 8px}
 .fcnviz-sums table.fcnviz-bad {background: var(--bad-tint)}
+.fcnviz-sums table.fcnviz-bad :is(i, th) {color: inherit}
 @container (min-width: 1000px) {
   .fcnviz-row section {min-height: 11.8em}
 }
@@ -413,4 +483,6 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
   .fcnviz-strip table {font-size: 14px}
   .fcnviz-row section {min-height: 10.6em}
 }
+.fcnviz-alone .fcnviz-row section {min-height: 9.4em}
+.fcnviz-alone .fcnviz-sums {min-height: 16em}
 </style>"""

@@ -1,7 +1,8 @@
 """A trace as a table: for the terminal, and for a notebook.
 
-Both are made from `rows`, which turns steps into plain text. A sum is shown only where it agrees with the traced
-shape; a step whose arithmetic fcnviz does not know shows its shapes and no sum.
+Both are made from `rows`, which turns steps into plain text, and both write the sums of a step on a line of their own
+under it: so a table of VGG16 fits 120 characters, and a notebook beside its file browser. A sum is shown only where it
+agrees with the traced shape; a step whose arithmetic fcnviz does not know shows its shapes and no sum.
 """
 
 from __future__ import annotations
@@ -119,13 +120,13 @@ def _some(parts: Sequence[str], most: int = 4) -> str:
 
 
 def window_text(step: Step) -> str:
-    """What slides over the map, and how many of them: "64 of 3×3×3, pad 1"; for a Linear "4096 of 25088"."""
+    """What slides over the map, and how many of them: "64 of 3×3×3 p1"; for a Linear "25088 → 4096"."""
     settings = step.settings
     match step.operation:
         case "conv" | "conv_transpose" | "max_pool" | "avg_pool" | "lp_pool" | "unfold" | "fold":
-            return ", ".join([_filters(step), *_window_words(step)])
+            return " ".join([_filters(step), *_window_letters(step)])
         case "linear":
-            return f"{settings.get('out_features')} of {settings.get('in_features')}"
+            return f"{settings.get('in_features')} → {settings.get('out_features')}"
         case "adaptive_pool":
             return f"to {_per_axis(settings.get('output_size'))}"
         case "interpolate":
@@ -154,19 +155,20 @@ def _filters(step: Step) -> str:
     return f"{makes} of {wants // step.window.groups}×{kernel}"
 
 
-def _window_words(step: Step) -> tuple[str, ...]:
+def _window_letters(step: Step) -> tuple[str, ...]:
+    """Stride, padding and the rest, by the letters of the formulas; only what differs from a plain window's."""
     window = step.window
     if window is None:
         return ()
     pooling = step.operation in ("max_pool", "avg_pool", "lp_pool")
-    words = [f"stride {_one(window.stride)}"] if pooling or set(window.stride) != {1} else []
+    words = [f"s{_one(window.stride)}"] if pooling or set(window.stride) != {1} else []
     if isinstance(window.padding, str):
-        words += [f"pad “{window.padding}”"]
+        words += [f"p“{window.padding}”"]
     elif any(window.padding):
-        words += [f"pad {_one(window.padding)}"]
-    words += [f"dilation {_one(window.dilation)}"] if set(window.dilation) != {1} else []
-    words += [f"plus {_one(window.output_padding)}"] if any(window.output_padding) else []
-    words += [f"{window.groups} groups"] if window.groups > 1 else []
+        words += [f"p{_one(window.padding)}"]
+    words += [f"d{_one(window.dilation)}"] if set(window.dilation) != {1} else []
+    words += [f"o{_one(window.output_padding)}"] if any(window.output_padding) else []
+    words += [f"in {window.groups} groups"] if window.groups > 1 else []
     return (*words, "ceil") if window.ceil else tuple(words)
 
 
@@ -231,43 +233,64 @@ def _totals(trace: Trace) -> str:
     return f"{steps}, output {shape_text(trace.output_shape)}"
 
 
+_MARK = "✗"
+_LETTERS = "s stride, p padding, d dilation, o output padding"
+
+
 # The terminal
 
-_HEADS = ("", "step", "kind", "window", "sum for each axis", "input → output", "parameters", "MACs")
-_RIGHT = (6, 7)
-_WIDEST = (1, 34, 24, 44, 80, 60, 18, 22)
+_HEADS = ("", "step", "kind", "window", "input → output", "parameters", "MACs")
+_RIGHT = (5, 6)
+_WIDEST = (1, 44, 24, 44, 48, 18, 22)
+_SHORTEST_NAME = 16
+_LINE = 120
 _GAP = "  "
-_MARK = "✗"
 
 
 def text(trace: Trace) -> str:
-    """The table for a terminal: one line for each step, two where H and W have different sums."""
-    body = [cells for row in rows(trace) for cells in _text_lines(row)]
-    totals = ("",) * 6 + (count(trace.params), count(trace.macs))
+    """The table for a terminal: a line for each step, and its sums on the line below."""
+    lines = rows(trace)
+    totals = ("",) * 5 + (count(trace.params), count(trace.macs))
+    body = _narrowed([_text_cells(row) for row in lines], totals)
     widths = _widths([_HEADS, *body, totals])
     rule = _GAP.join("─" * width for width in widths)
-    room = sum(widths[1:6]) + 4 * len(_GAP)  # the words about the totals may run over the columns in the middle
-    last = (_cut(_totals(trace), room), *totals[6:])
-    parts = [
-        f"{_plain(trace.model)} · {_circumstances(trace)}",
-        "",
-        _aligned(_HEADS, widths),
-        rule,
-        *(_aligned(cells, widths) for cells in body),
-        rule,
-    ]
-    parts.append(_aligned(("", *last), (widths[0], room, *widths[6:]), right=(2, 3)))
-    return "\n".join([*parts, *(_failure_lines(trace.failure) if trace.failure else ())])
+    room = sum(widths[1:5]) + 3 * len(_GAP)  # the words about the totals may run over the columns in the middle
+    last = (widths[0] * " ", _cut(_totals(trace), room), *totals[5:])
+    return "\n".join(
+        [
+            *_wrapped("", f"{_plain(trace.model)} · {_circumstances(trace)}"),
+            *([f"In a window: {_LETTERS}"] if any(step.window for step in trace) else []),
+            "",
+            _aligned(_HEADS, widths),
+            rule,
+            *(line for row, cells in zip(lines, body, strict=True) for line in _step_lines(row, cells, widths)),
+            rule,
+            _aligned(last, (widths[0], room, *widths[5:]), right=(2, 3)),
+            *(_failure_lines(trace.failure) if trace.failure else ()),
+        ]
+    )
 
 
-def _text_lines(row: Row) -> list[tuple[str, ...]]:
-    sums = [f"{sum.axes}: {sum.numbers}" if sum.axes else sum.numbers for sum in row.sums] or [""]
-    mark = _MARK if row.failed else ""
-    first = (mark, row.name, row.kind, row.window, sums[0], f"{row.input} → {row.output}", row.params, row.macs)
-    return [
-        tuple(map(_cut, first, _WIDEST)),
-        *(("", "", "", "", _cut(more, _WIDEST[4]), "", "", "") for more in sums[1:]),
-    ]
+def _text_cells(row: Row) -> tuple[str, ...]:
+    mark, shapes = _MARK if row.failed else "", f"{row.input} → {row.output}"
+    return tuple(map(_cut, (mark, row.name, row.kind, row.window, shapes, row.params, row.macs), _WIDEST))
+
+
+def _narrowed(body: Sequence[tuple[str, ...]], totals: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The cells with names cut as far as a line of 120 characters asks for, and not so far that they tell nothing."""
+    widths = _widths([_HEADS, *body, totals])
+    over = max(0, sum(widths) + len(_GAP) * (len(widths) - 1) - _LINE)
+    name = max(_SHORTEST_NAME, widths[1] - over)
+    return [(cells[0], _cut(cells[1], name), *cells[2:]) for cells in body]
+
+
+def _step_lines(row: Row, cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The line of a step and, from the column of kinds on, its sums: on one line if there is room."""
+    start = " " * (sum(widths[:2]) + 2 * len(_GAP))
+    sums = [f"{sum.axes}: {sum.numbers}" if sum.axes else sum.numbers for sum in row.sums]
+    together = start + "   ".join(sums)
+    apart = [start + sum for sum in sums]
+    return [_aligned(cells, widths), *([together] if sums and _width(together) <= _LINE else apart)]
 
 
 def _widths(lines: Iterable[Sequence[str]]) -> list[int]:
@@ -334,24 +357,27 @@ body[data-jp-theme-light=false] .fcnviz-trace{--bad:#ffb4ba;--bad-back:#471218}
 body[data-jp-theme-light] .fcnviz-trace{--ink:var(--jp-content-font-color1);--soft:var(--jp-content-font-color1);
 --rule:var(--jp-border-color2);--back:var(--jp-layout-color0);--band:var(--jp-rendermime-table-row-background)}
 .fcnviz-trace{color:var(--ink);background:var(--back);font-size:13px;line-height:1.4}
-.fcnviz-trace .scroll{overflow-x:auto}
+.fcnviz-trace .scroll{overflow-x:auto;container-type:inline-size}
 .fcnviz-trace table.steps{border-collapse:collapse;margin:0;font-size:inherit;font-variant-numeric:tabular-nums}
-.fcnviz-trace table.steps caption{padding:4px 8px 8px;text-align:left;color:var(--soft);white-space:normal}
+.fcnviz-trace table.steps caption{padding:4px 8px 8px;color:var(--soft);white-space:normal}
 .fcnviz-trace table.steps caption b{color:var(--ink)}
-.fcnviz-trace table.steps :is(td,th){padding:3px 10px;border:0;vertical-align:top;white-space:nowrap;font-weight:400}
+.fcnviz-trace table.steps :is(td,th){padding:2px 7px;border:0;vertical-align:top;font-weight:400}
+.fcnviz-trace table.steps th{white-space:nowrap}
 .fcnviz-trace table.steps thead th{border-bottom:2px solid var(--rule);font-weight:600;vertical-align:bottom}
 .fcnviz-trace table.steps tbody tr{background:var(--back)}
-.fcnviz-trace table.steps tbody tr:nth-child(even){background:var(--band)}
+.fcnviz-trace table.steps tbody:nth-of-type(even) tr{background:var(--band)}
 .fcnviz-trace table.steps tbody th{font-weight:600}
+.fcnviz-trace table.steps tr.sums td{padding-top:0}
+.fcnviz-trace .sums td>span{display:inline-block;margin-right:1.6em;white-space:nowrap}
 .fcnviz-trace table.steps tfoot :is(td,th){border-top:2px solid var(--rule);font-weight:600}
 .fcnviz-trace .axis,.fcnviz-trace .number{color:var(--soft)}
-.fcnviz-trace table.steps tbody tr.failed{background:var(--bad-back);color:var(--bad)}
-.fcnviz-trace table.steps tbody tr.failed *{color:inherit}
-.fcnviz-trace table.steps tbody tr.failed :is(td,th):first-child{box-shadow:inset 4px 0 var(--bad)}
-.fcnviz-trace table.steps tr.failed.why td{white-space:normal;padding:4px 10px 10px}
-.fcnviz-trace .why div{max-width:72em;padding:1px 0}
-.fcnviz-trace table.steps tbody tr.failed.why :is(div,ol,li,code){color:var(--ink)}
-.fcnviz-trace table.steps tbody tr.failed.why b{color:var(--bad)}
+.fcnviz-trace table.steps tbody.failed tr{background:var(--bad-back);color:var(--bad)}
+.fcnviz-trace table.steps tbody.failed *{color:inherit}
+.fcnviz-trace table.steps tbody.failed :is(td,th):first-child{box-shadow:inset 4px 0 var(--bad)}
+.fcnviz-trace table.steps tr.why td{padding:4px 14px 10px}
+.fcnviz-trace .why div{position:sticky;left:14px;max-width:72em;max-width:min(72em,100cqw - 28px);padding:1px 0}
+.fcnviz-trace table.steps tbody.failed .why :is(div,ol,li,code){color:var(--ink)}
+.fcnviz-trace table.steps tbody.failed .why b,.fcnviz-trace table.steps tbody.failed .why b *{color:var(--bad)}
 .fcnviz-trace .why ol{margin:2px 0 0;padding-left:1.6em}
 .fcnviz-trace .why code{background:none;padding:0;font-size:inherit;white-space:pre-wrap}
 .fcnviz-trace details{padding:6px 10px;color:var(--ink)}
@@ -363,19 +389,18 @@ body[data-jp-theme-light] .fcnviz-trace{--ink:var(--jp-content-font-color1);--so
 def html(trace: Trace) -> str:
     """The table for a notebook: one `<table>` in a box that scrolls sideways, readable with and without its style."""
     lines = rows(trace)
-    body = "\n".join(_html_row(row) for row in lines)
-    why = f"\n{_html_failure(trace.failure)}" if trace.failure else ""
+    body = "\n".join(_html_step(row, trace.failure if row.failed else None) for row in lines)
     return (
         f"<style>{_STYLE}</style>\n"
         f'<div class="fcnviz-trace"><div class="scroll" style="overflow-x:auto" tabindex="0" role="region" '
         f'aria-label="Trace of {_attribute(trace.model)}">\n'
-        f'<table class="steps">\n{_html_head(trace)}\n<tbody>\n{body}{why}\n</tbody>\n{_html_foot(trace)}\n</table>'
+        f'<table class="steps">\n{_html_head(trace)}\n{body}\n{_html_foot(trace)}\n</table>'
         "</div>"
         f"{_html_symbols(lines)}</div>\n"
     )
 
 
-_HTML_HEADS = ("#", "step", "kind", "window", "sum for each axis", "input", "output", "parameters", "MACs")
+_HTML_HEADS = ("#", "step", "kind", "window", "input", "output", "parameters", "MACs")
 _HTML_RIGHT = ("#", "parameters", "MACs")
 
 
@@ -389,7 +414,16 @@ def _side(right: bool) -> str:
     return f' style="text-align:{"right" if right else "left"}"'
 
 
-_FAILED = ' class="failed"'
+def _html_step(row: Row, failure: Failure | None) -> str:
+    """A step as a group of rows: its facts, its sums, and why it failed."""
+    sums = "".join(map(_html_sum, row.sums))
+    parts = [
+        _html_row(row),
+        f'<tr class="sums"><td></td><td></td><td colspan="6"{_side(False)}>{sums}</td></tr>' if sums else "",
+        _html_failure(failure) if failure else "",
+    ]
+    failed = ' class="failed"' if row.failed else ""
+    return f"<tbody{failed}>{''.join(parts)}</tbody>"
 
 
 def _html_row(row: Row) -> str:
@@ -400,18 +434,17 @@ def _html_row(row: Row) -> str:
         f'<th scope="row"{_side(False)}>{mark}{_escape(row.name)}</th>',
         f"<td{_side(False)}>{_escape(row.kind)}</td>",
         f"<td{_side(False)}{title}>{_escape(row.window)}</td>",
-        f"<td{_side(False)}>{'<br>'.join(map(_html_sum, row.sums))}</td>",
         f"<td{_side(False)}>{_escape(row.input)}</td>",
         f"<td{_side(False)}>{'✗ fails here' if row.failed else _escape(row.output)}</td>",
         f"<td{_side(True)}>{row.params}</td>",
         f"<td{_side(True)}>{row.macs}</td>",
     )
-    return f"<tr{_FAILED if row.failed else ''}>{''.join(cells)}</tr>"
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _html_sum(sum: Sum) -> str:
     axes = f'<span class="axis">{_escape(sum.axes)}:</span> ' if sum.axes else ""
-    return f'<span title="{_attribute(sum.symbols)}">{axes}{_escape(sum.numbers)}</span>'
+    return f'<span title="{_attribute(sum.symbols)}">{axes}{_escape(sum.numbers)}</span> '
 
 
 def _html_failure(failure: Failure) -> str:
@@ -419,7 +452,7 @@ def _html_failure(failure: Failure) -> str:
     ways = "".join(f"<li>{_html_code(_plain(remedy))}</li>" for remedy in failure.remedies)
     said = "<br>".join(_escape(_plain(line)) for line in failure.message.splitlines())
     return (
-        f'<tr class="failed why"><td></td><td colspan="8"{_side(False)}>'
+        f'<tr class="why"><td colspan="8"{_side(False)}>'
         f"<div><b>{_MARK} {_html_code(_plain(failure.explanation))}</b></div>"
         f"<div>PyTorch says: <code>{said}</code></div>{where}"
         + (f"<div>Ways out:<ol>{ways}</ol></div>" if ways else "")
@@ -429,7 +462,7 @@ def _html_failure(failure: Failure) -> str:
 
 def _html_foot(trace: Trace) -> str:
     return (
-        f'<tfoot><tr><td></td><th scope="row" colspan="6"{_side(False)}>{_escape(_totals(trace))}</th>'
+        f'<tfoot><tr><td></td><th scope="row" colspan="5"{_side(False)}>{_escape(_totals(trace))}</th>'
         f"<td{_side(True)}>{count(trace.params)}</td><td{_side(True)}>{count(trace.macs)}</td></tr></tfoot>"
     )
 
@@ -444,7 +477,10 @@ def _html_symbols(lines: Iterable[Row]) -> str:
     if not kinds:
         return ""
     items = "".join(f"<li>{_escape(', '.join(names))}: {_escape(symbols)}</li>" for symbols, names in kinds.items())
-    return f"\n<details><summary>The sums in symbols</summary><ul>{items}</ul></details>"
+    return (
+        f"\n<details><summary>The sums in symbols</summary><ul>{items}</ul>"
+        f"<div>n, H, W, …: the size of an axis; k kernel, {_LETTERS}</div></details>"
+    )
 
 
 def _escape(text: str) -> str:

@@ -377,7 +377,6 @@ WINDOWS = {
     "avg_pool": by_rank(avg_pool),
     "adaptive_pool": by_rank(adaptive_pool),
     "unfold": unfold(),
-    "fold": fold(),
     "interpolate to a size": by_rank(interpolate_to),
     "interpolate by a scale": by_rank(interpolate_by),
     "pad": by_rank(pad),
@@ -391,8 +390,9 @@ def test_arithmetic_and_torch_agree_on_5000_windows_and_on_what_is_refused(kind)
     hold(WINDOWS[kind])
 
 
-def test_arithmetic_and_torch_agree_on_lp_pooling():
-    hold(by_rank(lp_pool), legal=1000)
+@pytest.mark.parametrize("cases", [by_rank(lp_pool), fold()], ids=["lp_pool", "fold"])
+def test_arithmetic_and_torch_agree_on_what_is_slow_on_meta(cases):
+    hold(cases, legal=1000)
 
 
 def shapes(low=1, high=5, top=9):

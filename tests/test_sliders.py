@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 import traitlets
+from nets import UNet
 from torch import nn
 
 from fcnviz import models
@@ -183,6 +184,54 @@ def test_the_failed_layer_shows_the_relation_that_does_not_hold(view):
     assert "✗ 32 768 ≠ 25 088" in read(view.sums)
 
 
+def test_a_linear_that_refuses_says_where_its_numbers_come_from(view):
+    view.size = (256, 256)
+    view.moves["where they part"].click()
+    told = read(view.sums)
+    assert "in 1×32768 = 512·8·8, the map laid in one row layer Linear, 25 088 columns, 4 096 rows n = columns" in told
+
+
+def test_the_letters_of_a_sum_stand_above_it(view):
+    assert "layer Conv2d, 64 filters of 3×3×3 letters k = 3, s = 1, p = 1, d = 1 H ⌊(H + 2·p" in read(view.sums)
+    view.row = 2
+    assert "layer MaxPool2d 2×2 letters k = 2, s = 2, p = 0, d = 1 H ⌊(H + 2·p" in read(view.sums)
+
+
+def test_letters_stand_apart_where_the_axes_differ():
+    transposed = nn.ConvTranspose2d(4, 2, (3, 5), stride=(1, 2), output_padding=(0, 1))
+    view = SizeExplorer({"net": nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), transposed)})
+    assert "k = 3, s = 1, p = same, d = 1" in read(view.sums)
+    view.row = 1
+    assert "ConvTranspose2d, 2 filters of 4×3×5 letters k = 3×5, s = 1×2, p = 0, d = 1, o = 0×1" in read(view.sums)
+
+
+def test_a_join_that_fails_says_which_sizes_differ():
+    view = SizeExplorer({"U-Net": UNet()})
+    view.size = (224, 230)
+    assert cells(view, "cat") == ["✗ W: 114 ≠ 115"]
+
+
+def test_a_convolution_over_the_wrong_channels_does_not_blame_its_window():
+    view = SizeExplorer({"net": nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(4, 8, 3))})
+    assert cells(view, "1") == ["✗ C: 8 ≠ 4"]
+
+
+def test_the_answers_of_a_small_map_are_drawn_as_its_cells(view):
+    view.size = (224, 256)
+    wide, high = map(int, re.search(r"fcnviz-cells.*?width:(\d+)px;height:(\d+)px", view.cards.value).groups())
+    assert wide - 1 == 2 * (high - 1)
+    assert high <= 71
+    view.size = (2048, 2048)
+    assert "fcnviz-cells" not in view.cards.value
+
+
+@pytest.mark.parametrize("size", [(224, 224), (256, 256), (1, 1)])
+def test_the_columns_keep_their_width_at_every_size(view, size):
+    before = re.findall(r"width:[^'\"]*", view.strip.value)
+    view.size = size
+    assert re.findall(r"width:[^'\"]*", view.strip.value) == before
+
+
 def test_names_and_labels_are_text_not_html():
     net = nn.Sequential()
     net.add_module("<img src=x onerror=alert(1)>", nn.Conv2d(3, 8, 3))
@@ -229,6 +278,10 @@ def test_one_network_alone_and_other_channels():
     assert repr(view) == "1×32×32 · LeNet: 1×10"
     view.size = (40, 40)
     assert cells(view, "fc1") == ["✗ 400 ≠ 784 = 16·7·7"]
+
+
+def test_networks_that_never_part_have_no_button_that_goes_there():
+    assert "where they part" not in SizeExplorer({"LeNet": models.lenet()}, size=(32, 32), channels=1).moves
 
 
 def test_a_network_that_passes_at_no_known_size_still_shows():

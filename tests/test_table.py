@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -59,9 +59,18 @@ def step(
     return Step(index, name, name, kind, **facts)
 
 
+@dataclass(frozen=True)
+class Told(Failure):
+    """A failure whose words are given."""
+
+    explanation: str = ""
+    remedies: tuple[str, ...] = ()
+
+
 def failing(name: str = "fc", message: str = "no", explanation: str = "it broke", ways: tuple[str, ...] = ()) -> Trace:
     last = step(1, name, "Linear", (1, 192), output_shape=None)
-    return of(step(), last, failure=Failure(last, message, explanation, ways, "net.py, line 7", RuntimeError()))
+    told = Told(last, message, "net.py, line 7", RuntimeError(), (step(),), explanation, ways)
+    return of(step(), last, failure=told)
 
 
 def without_place(found: Trace) -> Trace:
@@ -147,13 +156,13 @@ def test_a_shape_in_words(shape, text):
 @pytest.mark.parametrize(
     ("layer", "given", "text"),
     [
-        (nn.Conv2d(3, 64, 3, padding=1), (1, 3, 9, 9), "64 of 3×3×3, pad 1"),
-        (nn.Conv2d(4, 8, (3, 5), stride=(2, 1), groups=2), (1, 4, 9, 9), "8 of 2×3×5, stride 2×1, 2 groups"),
-        (nn.Conv2d(4, 8, 4, padding="same", dilation=2), (1, 4, 9, 9), "8 of 4×4×4, pad “same”, dilation 2"),
-        (nn.ConvTranspose2d(21, 5, 64, 32), (1, 21, 2, 2), "5 of 21×64×64, stride 32"),
-        (nn.MaxPool2d(2, ceil_mode=True), (1, 3, 9, 9), "2×2, stride 2, ceil"),
+        (nn.Conv2d(3, 64, 3, padding=1), (1, 3, 9, 9), "64 of 3×3×3 p1"),
+        (nn.Conv2d(4, 8, (3, 5), stride=(2, 1), groups=2), (1, 4, 9, 9), "8 of 2×3×5 s2×1 in 2 groups"),
+        (nn.Conv2d(4, 8, 4, padding="same", dilation=2), (1, 4, 9, 9), "8 of 4×4×4 p“same” d2"),
+        (nn.ConvTranspose2d(21, 5, 64, 32), (1, 21, 2, 2), "5 of 21×64×64 s32"),
+        (nn.MaxPool2d(2, ceil_mode=True), (1, 3, 9, 9), "2×2 s2 ceil"),
         (nn.Conv1d(2, 4, 3), (1, 2, 9), "4 of 2×3"),
-        (nn.Linear(25088, 4096, device="meta"), (1, 25088), "4096 of 25088"),
+        (nn.Linear(25088, 4096, device="meta"), (1, 25088), "25088 → 4096"),
         (nn.AdaptiveAvgPool2d((7, None)), (1, 3, 9, 9), "to 7×same"),
         (nn.Upsample(scale_factor=2), (1, 3, 9, 9), "times 2, nearest"),
         (nn.ReLU(), (1, 3), ""),
@@ -170,6 +179,34 @@ def test_columns_stand_under_each_other_whatever_the_script():
     lines = table.text(of(step(0, "日本語"), step(1, "e\u0301"), step(2, "plain"))).splitlines()
     places = {table._width(line[: line.index("Odd")]) for line in lines if "Odd" in line}
     assert len(places) == 1
+
+
+@pytest.mark.parametrize("name", sorted({*TRACES} - {"hostile"}))
+def test_a_table_fits_120_characters(name):
+    table_lines = [line for line in str(TRACES[name]()).splitlines() if "PyTorch says" not in line]
+    assert max(map(table._width, table_lines)) <= 120
+
+
+def test_a_name_is_cut_no_further_than_the_line_asks_for():
+    long = "encoder.blocks.17.attention.project"
+    conv = {"operation": "conv", "window": Window((3, 3), (2, 2), (1, 1), (1, 1)), "kind": "Conv2d"}
+    settings = {"in_channels": 2048, "out_channels": 2048}
+    wide = of(step(0, long, given=(1, 2048, 112, 112), settings=settings, params=37_750_784, macs=10**11, **conv))
+    assert max(map(table._width, str(wide).splitlines())) == 120
+    assert re.search(r"encoder\.\S*…\S*project", str(wide))
+    assert long in str(of(step(0, long)))
+
+
+def test_two_axes_share_a_line_where_there_is_room_and_take_two_where_not():
+    conv = nn.Conv2d(3, 4, 3)
+    assert re.search(r"H: .* = 6   W: .* = 7\n", str(trace(conv, (1, 3, 8, 9))))
+    found = trace(nn.AdaptiveAvgPool2d((8, 7)), (1, 3, 60, 50))
+    assert re.search(r"H: .*\n +W: ", str(found))
+
+
+def test_the_letters_of_a_window_are_explained_where_a_window_stands():
+    assert "s stride, p padding, d dilation" in str(trace(nn.Conv2d(3, 4, 3), (1, 3, 8, 8)))
+    assert "s stride" not in str(trace(nn.ReLU(), (1, 3)))
 
 
 def test_a_long_name_keeps_both_ends():
@@ -240,7 +277,7 @@ def test_each_row_has_as_many_cells_as_there_are_heads(name):
     html = TRACES[name]()._repr_html_()
     for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL):
         cells = re.findall(r"<t[hd]\b([^>]*)>", row)
-        assert sum(int((re.search(r'colspan="(\d+)"', cell) or ["", "1"])[1]) for cell in cells) == 9
+        assert sum(int((re.search(r'colspan="(\d+)"', cell) or ["", "1"])[1]) for cell in cells) == 8
 
 
 def test_a_module_named_script_stays_text():

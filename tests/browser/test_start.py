@@ -160,11 +160,20 @@ def test_arrow_keys_step_the_number_in_a_field(view):
     expect_size(view, 225, 225)
 
 
+def test_the_tables_of_the_notebook_need_no_scrolling(opened, view):
+    opened.page.set_viewport_size({"width": 1280, "height": 900})
+    fits = opened.page.locator(".fcnviz-trace .scroll").evaluate_all(
+        "all => all.map(e => e.scrollWidth <= e.clientWidth)"
+    )
+    assert fits == [True, True]
+
+
 def test_where_the_networks_part_the_stepper_shows_both_sides_of_the_break(view):
     view.get_by_role("button", name="where they part").click()
     view.get_by_role("button", name="256 × 256").click()
     sums = view.locator(".fcnviz-sums")
     expect(sums).to_contain_text("✗ 32 768 ≠ 25 088")
+    expect(sums).to_contain_text("1×32768 = 512·8·8")
     expect(sums).to_contain_text("⌊(8 + 2·0 − 1·(7 − 1) − 1) / 1⌋ + 1 = 2")
     expect(sums).to_contain_text("weight 4096×512×7×7, bias 4096")
 
@@ -188,8 +197,11 @@ def test_the_view_stays_in_its_place_whatever_is_shown(view, width):
 def test_text_stands_out_in_either_theme(opened, view, theme):
     opened.theme(theme)
     view.get_by_role("button", name="256 × 256").click()
-    expect_row(view, "classifier.0", BREAK)
-    for part in (".fcnviz-cards .fcnviz-why", ".fcnviz-strip .fcnviz-bad", ".fcnviz-strip .fcnviz-never"):
+    view.get_by_role("button", name="where they part").click()
+    expect(view.locator(".fcnviz-sums")).to_contain_text("✗ 32 768 ≠ 25 088")  # the last piece to be written
+    parts = (".fcnviz-cards .fcnviz-why", ".fcnviz-strip .fcnviz-bad", ".fcnviz-strip .fcnviz-never")
+    for part in (*parts, ".fcnviz-sums i", ".fcnviz-sums .fcnviz-bad i", ".fcnviz-sums .fcnviz-bad th"):
+        expect(view.locator(part).first).to_be_visible()
         assert view.locator(part).first.evaluate(CONTRAST) >= 4.5, part
 
 
