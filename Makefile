@@ -1,6 +1,8 @@
 # PYTHON is the interpreter that builds .venv; any Python from 3.10 on will do.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
+# JupyterLab asks root, which is who one is in most containers, to say so.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DELETE_ON_ERROR:
@@ -13,7 +15,7 @@ help:
 	@echo "make clean  remove .venv and everything else that can be made again"
 
 lab: .venv/installed-lab
-	.venv/bin/jupyter lab notebooks/00_start.ipynb
+	.venv/bin/jupyter lab $(AS_ROOT) notebooks/00_start.ipynb
 
 test: .venv/installed-test
 	.venv/bin/python -m pytest
