@@ -113,6 +113,19 @@ def names_in(tree: Tree) -> set[str]:
     return set().union(*map(names_in, tree[1:])) if isinstance(tree, tuple) else set()
 
 
+def divisors(tree: Tree) -> Iterator[Tree]:
+    """What a tree divides by and speaks of a name, inner ones first.
+
+    >>> list(divisors(("//", "W", ("-", "H", ("//", "H", 2)))))
+    [('-', 'H', ('//', 'H', 2))]
+    """
+    if isinstance(tree, tuple):
+        for part in tree[1:]:
+            yield from divisors(part)
+        if tree[0] in ("/", "//", "%") and names_in(tree[2]):
+            yield tree[2]
+
+
 def opposite(tree: Tree) -> Tree:
     """What holds when the tree does not.
 
@@ -210,19 +223,19 @@ _HTML = _Hand(
     {key: escaping.escape(form) for key, form in _TEXT.forms.items()},
 )
 _LATEX = _Hand(
-    lambda name: name if len(name) == 1 else rf"\mathit{{{name}}}",
+    lambda name: name if len(name) == 1 else rf"\mathit{{{name.replace('_', chr(92) + '_')}}}",
     lambda n: f"{n:,}".replace(",", r"\,") if isinstance(n, int) else f"{n:g}",
     {
         **_TEXT.forms,
         "-": " - ",
         "*": r" \cdot ",
-        "≤": r" \le ",
-        "≥": r" \ge ",
-        "≠": r" \ne ",
+        "≤": r" \leq ",
+        "≥": r" \geq ",
+        "≠": r" \neq ",
         "and": r" \wedge ",
         "or": r" \vee ",
         "(": r"\left( {} \right)",
-        "%": r"{} \bmod {}",
+        "%": r"{} \;\mathrm{{mod}}\; {}",
         "//": r"\left\lfloor \frac{{{}}}{{{}}} \right\rfloor",
         "⌈/⌉": r"\left\lceil \frac{{{}}}{{{}}} \right\rceil",
         "/": r"\frac{{{}}}{{{}}}",
@@ -230,8 +243,8 @@ _LATEX = _Hand(
         "ceil": r"\left\lceil {} \right\rceil",
     },
 )
-_STRENGTH = {"or": 0, "and": 1, **dict.fromkeys(RELATIONS, 2), "+": 3, "-": 3, "*": 4, "%": 4, "/": 4}
-_ATOM = 5
+_STRENGTH = {"or": 0, "and": 1, **dict.fromkeys(RELATIONS, 2), "%": 3, "+": 4, "-": 4, "*": 5, "/": 5}
+_ATOM = 6
 
 
 def _written(tree: Tree, hand: _Hand) -> tuple[str, int]:
@@ -239,7 +252,7 @@ def _written(tree: Tree, hand: _Hand) -> tuple[str, int]:
     if isinstance(tree, str):
         return hand.name(tree), _ATOM
     if not isinstance(tree, tuple):
-        return hand.number(tree), _ATOM if not isinstance(tree, bool) and tree >= 0 else 3
+        return hand.number(tree), _ATOM if not isinstance(tree, bool) and tree >= 0 else _STRENGTH["-"]
     head, *arguments = tree
     strength = _STRENGTH.get(head, _ATOM)
     if head in _SIGNS:
@@ -247,7 +260,7 @@ def _written(tree: Tree, hand: _Hand) -> tuple[str, int]:
         return hand.forms[head].join(parts), strength
     if head in ("max", "min"):
         return f"{head}({', '.join(_written(a, hand)[0] for a in arguments)})", _ATOM
-    bound = 5 if head in ("%", "/") or (head in ("//", "⌈/⌉") and hand is not _LATEX) else 0
+    bound = _ATOM if head in ("%", "/") or (head in ("//", "⌈/⌉") and hand is not _LATEX) else 0
     return hand.forms[head].format(*[_inside(a, bound, hand) for a in arguments]), strength
 
 
@@ -272,6 +285,7 @@ def to_sympy(tree: Tree) -> Any:
 
 
 def _sympy_heads(sympy: Any) -> dict[str, Callable[..., Any]]:
+    half = sympy.Rational(1, 2)
     return {
         "+": sympy.Add,
         "*": sympy.Mul,
@@ -284,8 +298,8 @@ def _sympy_heads(sympy: Any) -> dict[str, Callable[..., Any]]:
         "ceil": sympy.ceiling,
         "//": lambda a, b: sympy.floor(a / b),
         "⌈/⌉": lambda a, b: sympy.ceiling(a / b),
-        "trunc": sympy.floor,
-        "round": lambda a: sympy.floor(a + sympy.Rational(1, 2)),
+        "trunc": lambda a: sympy.floor(a) if a.is_nonnegative else sympy.sign(a) * sympy.floor(abs(a)),
+        "round": lambda a: sympy.floor(a + half) - sympy.Piecewise((1, sympy.Eq(sympy.Mod(a, 2), half)), (0, True)),
         "=": sympy.Eq,
         "≠": sympy.Ne,
         "<": sympy.Lt,

@@ -26,6 +26,7 @@ from fcnviz.nested import leaves, mapped
 from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm, at_size
 from fcnviz.recorder import Operation
 from fcnviz.records import Failure, Output, Shape, Step, Trace, Window
+from fcnviz.requirements import Requirement, requirements
 from fcnviz.trace import by_itself, said, trace
 from fcnviz.twin import Parts, parts_of
 
@@ -66,25 +67,6 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """What one step asks of the sizes.
-
-    Attributes:
-        step: the step that fails where this does not hold.
-        condition: a tree.
-        sizes: the same as sizes, `224 ≤ H ≤ 255`; "" where that is no easier to read.
-    """
-
-    step: Step
-    condition: Tree
-    sizes: str
-
-    def __str__(self) -> str:
-        solved = f", that is {self.sizes}" if self.sizes else ""
-        return f"{self.step.name} ({self.step.kind}): {expressions.text(self.condition)}{solved}"
-
-
-@dataclass(frozen=True)
 class Law:
     """Every shape of a network as a formula of named sizes, and which sizes it accepts.
 
@@ -109,6 +91,21 @@ class Law:
     method: Literal["meta", "fake"]
     parts: Parts = field(repr=False)
 
+    def __str__(self) -> str:
+        from fcnviz import lawtable  # a law knows that a table exists, never how one looks
+
+        return lawtable.text(self)
+
+    def _repr_html_(self) -> str:
+        from fcnviz import lawtable
+
+        return lawtable.html(self)
+
+    def _repr_latex_(self) -> str:
+        from fcnviz import lawtable
+
+        return lawtable.latex(self)
+
     @cached_property
     def accepted(self) -> np.ndarray:
         """True for every size that the network takes; indexed by size, as `region`."""
@@ -128,7 +125,7 @@ class Law:
     @cached_property
     def requirements(self) -> tuple[Requirement, ...]:
         """What the steps ask of the sizes: together they refuse every size that is refused."""
-        return tuple(_requirements(self))
+        return tuple(requirements(self))
 
     @cached_property
     def same_size(self) -> bool:
@@ -169,7 +166,7 @@ class Law:
         (1, 8, 28, 36)
         """
         path = self.path_at(**sizes)
-        if path is None or (path.failure is not None and path.broken is None):
+        if path is None or (path.broken is not None and path.broken.run is None):
             return self._traced(sizes)  # nothing found, or an error that the forward words by itself
         value = _at(sizes)
         steps = tuple(_sized(step, value) for step in path.formulas)
@@ -238,6 +235,10 @@ def law(
 def _limits(names: tuple[str, ...], within: int | Mapping[str, int] | None) -> dict[str, int]:
     if within is None:
         within = math.isqrt(SIZES) if len(names) <= 2 else int(SIZES ** (1 / len(names)))
+    if isinstance(within, Mapping) and set(within) != set(names):
+        raise InputError(
+            f"within is for {', '.join(map(str, within)) or 'nothing'}, and the sizes are {', '.join(names)}"
+        )
     limits = {name: within[name] if isinstance(within, Mapping) else within for name in names}
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -513,114 +514,3 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
 
     with tqdm(total=total, desc="law", unit=" sizes", unit_scale=True, delay=1.0, leave=False) as bar:
         yield bar.update
-
-
-def _requirements(law: Law) -> Iterator[Requirement]:
-    """The conditions that broke, each turned round: what holds wherever the step does not refuse.
-
-    torch checks a condition and raises, so the condition that failed a pass is among those of its last step; or, if
-    it was decided by then, among those before. One that is only torch's own branching is told apart by the sizes:
-    some that do not meet it get past the step.
-    """
-    failing = {path.formulas[-1].name: path.formulas[-1] for path in law.paths if path.failure is not None}
-    for step in sorted(failing.values(), key=lambda step: step.index):
-        guards = [g for path in law.paths if _fails_at(path, step) for one in path.guards for g in one]
-        past, refused = _past(law, step), _refused_at(law, step)
-        kept = _strongest(law, [g for g in guards if g.step == step.index], past)
-        unexplained = refused & np.logical_and.reduce([holds for _, holds in kept] or [refused])
-        if unexplained.any():
-            earlier = _strongest(law, [g for g in guards if g.step != step.index], past)
-            kept += [(condition, holds) for condition, holds in earlier if (unexplained & ~holds).any()]
-        for condition, holds in kept:
-            yield Requirement(step, condition, solved(law, condition, holds))
-
-
-def _fails_at(path: Path, step: Step) -> bool:
-    return path.failure is not None and path.formulas[-1].name == step.name
-
-
-def _refused_at(law: Law, step: Step) -> np.ndarray:
-    return _inside(law, [_fails_at(path, step) for path in law.paths])
-
-
-def _past(law: Law, step: Step) -> np.ndarray:
-    """The sizes that get past a step: the network runs, or fails later."""
-    return _inside(law, [path.failure is None or path.formulas[-1].index > step.index for path in law.paths])
-
-
-def _inside(law: Law, chosen: Sequence[bool]) -> np.ndarray:
-    """Where one of the chosen paths is taken (size 0 left out)."""
-    return np.array([*chosen, False])[law.region][tuple(slice(1, None) for _ in law.names)]
-
-
-def _on(law: Law, condition: Tree) -> np.ndarray:
-    """Where a condition holds, over the whole range (size 0 left out)."""
-    axes = np.ix_(*(np.arange(1, law.within[name] + 1) for name in law.names))
-    values = expressions.on_grid(condition, dict(zip(law.names, axes, strict=True)))
-    return np.broadcast_to(values, [law.within[name] for name in law.names])
-
-
-def _strongest(law: Law, guards: Sequence[Guard], past: np.ndarray) -> list[tuple[Tree, np.ndarray]]:
-    """The guards turned round that all sizes past the step meet, less those that follow from another one."""
-    asked = dict.fromkeys(c for g in guards for c in expressions.parts(expressions.opposite(g.condition)))
-    found = [(condition, _on(law, condition)) for condition in asked]
-    sound = [(c, holds) for c, holds in found if not holds.all() and not (past & ~holds).any()]
-    kept: list[tuple[Tree, np.ndarray]] = []
-    for condition, holds in sorted(sound, key=lambda one: int(one[1].sum())):
-        if not any((other <= holds).all() for _, other in kept):
-            kept.append((condition, holds))
-    return kept
-
-
-def solved(law: Law, condition: Tree, holds: np.ndarray) -> str:
-    """The sizes that meet a condition, where they can be said and say more: `224 ≤ H ≤ 255`."""
-    names = [name for name in law.names if name in expressions.names_in(condition)]
-    place = tuple(slice(None) if name in names else 0 for name in law.names)
-    words = sizes_in_words(holds[place], names, law.within)
-    return "" if words == expressions.text(condition) else words
-
-
-def sizes_in_words(holds: np.ndarray, names: Sequence[str], within: Mapping[str, int]) -> str:
-    """A set of sizes, given as an array of booleans that begins at size 1; "" if no short phrase says it."""
-    if len(names) == 1:
-        return _along_one(np.flatnonzero(holds) + 1, names[0], within[names[0]])
-    if len(names) != 2:
-        return ""
-    rows: dict[bytes, list[int]] = {}
-    for i, row in enumerate(holds):
-        if row.any():
-            rows.setdefault(row.tobytes(), []).append(i + 1)
-    if not 0 < len(rows) <= 3:
-        return ""
-    phrases = []
-    for sizes in rows.values():
-        one = _along_one(np.array(sizes), names[0], within[names[0]])
-        other = _along_one(np.flatnonzero(holds[sizes[0] - 1]) + 1, names[1], within[names[1]])
-        phrases.append(" and ".join(filter(None, (one, other))) if one and other else "")
-    return "; or ".join(phrases) if all(phrases) else ""
-
-
-def _along_one(sizes: np.ndarray, name: str, limit: int) -> str:
-    if len(sizes) == 0:
-        return ""
-    first, last = int(sizes[0]), int(sizes[-1])
-    steps = set(np.diff(sizes).tolist()) or {1}
-    if len(steps) > 1:
-        return ""
-    (step,) = steps
-    if step == 1:
-        return _interval(name, first, last, limit)
-    every = (
-        f"{name} a multiple of {step}"
-        if first % step == 0
-        else f"{name} = {first}, {first + step}, {first + 2 * step}, …"
-    )
-    return every if last + step > limit else f"{every} up to {last}"
-
-
-def _interval(name: str, first: int, last: int, limit: int) -> str:
-    if first == last:
-        return f"{name} = {first}"
-    if last == limit:
-        return f"{name} ≥ {first}" if first > 1 else f"every {name}"
-    return f"{first} ≤ {name} ≤ {last}"

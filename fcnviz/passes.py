@@ -17,7 +17,7 @@ from fcnviz.twin import stand_in
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition on the sizes that a pass relied on, and the index of the step that was running."""
+    """A condition that a pass relied on, and the index of the step that was running; −1 while inputs were made."""
 
     condition: Tree
     step: int

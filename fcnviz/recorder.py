@@ -201,7 +201,8 @@ class Recorder(TorchFunctionMode):
         return frame
 
     def _module_raised(self, frame: _Frame, error: BaseException) -> None:
-        if self.broken is not None and self.broken.error in chain(error):
+        noted = self.broken.error if self.broken is not None else None
+        if noted is error or (frame.facts is None and noted in chain(error)):
             return  # the operation inside has been noted already
         self._broke(self._module(frame), error)
 

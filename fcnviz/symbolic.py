@@ -21,10 +21,11 @@ from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
+from fcnviz import expressions
 from fcnviz.errors import LawError
 from fcnviz.expressions import Tree
 from fcnviz.inputs import Asked
-from fcnviz.nested import mapped
+from fcnviz.nested import leaves, mapped
 from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm
 from fcnviz.recorder import Operation, Recorder, Run
 from fcnviz.records import Shape, Step, Window
@@ -51,6 +52,7 @@ def _run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is:
     names = {size.node.expr: name for name, size in sizes.items()}
     recorder = _Recorder(env, at, twin(parts, _image(mode, on_cpu), as_is), partial(_alone, parts, as_is))
     args, kwargs = asked.made(partial(_make, mode, sizes, on_cpu))
+    recorder.begin = len(env.guards)
     with mode, enable_python_dispatcher(), torch.device("cpu" if on_cpu else "meta"):
         ran = recorder.run(args, kwargs)
     return _pass(recorder, ran, partial(_tree, names))
@@ -82,10 +84,20 @@ def _make(mode: FakeTensorMode, sizes: Mapping[str, SymInt], on_cpu: bool, wante
 class _Recorder(Recorder):
     """A recorder that notes how many conditions had arisen when each step was done."""
 
-    def __init__(self, env: ShapeEnv, at: Mapping[str, int], parts: Parts, check: Callable[[Operation], object]) -> None:
+    def __init__(
+        self, env: ShapeEnv, at: Mapping[str, int], parts: Parts, check: Callable[[Operation], object]
+    ) -> None:
         super().__init__(parts, check)
         self.env, self.at = env, at
         self.marks: list[int] = []
+        self.begin = 0  # conditions on the inputs themselves, before any step
+
+    def _check(self, operation: Operation, output: Any) -> None:
+        if operation.is_doubtful(output):  # real tensors decide, and for them it matters which sizes are 0
+            for tensor in leaves((operation.given, output), Tensor):
+                for size in tensor.shape:
+                    bool(size == 0)  # noted as a condition
+        super()._check(operation, output)
 
     def _done(self, operation: Operation, output: Any, counter: Any) -> None:
         super()._done(operation, output, counter)
@@ -120,14 +132,44 @@ def _pass(recorder: _Recorder, ran: Run, tree: Callable[[Any], Tree]) -> Pass:
     if broken is not None:
         steps.append(broken.step)
     marks = recorder.marks[: len(ran.steps)]
-    conditions = [tree(guard.expr) for guard in env.guards]
-    guards = tuple(Guard(c, sum(mark <= i for mark in marks)) for i, c in enumerate(conditions) if c is not True)
+    step_of = [sum(mark <= i for mark in marks) for i in range(len(env.guards))]
+    conditions = [_named(steps, at, tree)(guard.expr) for at, guard in zip(step_of, env.guards, strict=True)]
+    step_of[: recorder.begin] = [-1] * recorder.begin
+    guards = tuple(Guard(c, at) for c, at in zip(conditions, step_of, strict=True) if c is not True)
     if broken is not None and isinstance(broken.error, ZeroDivisionError):
         guards += _alone_here(recorder.at, len(ran.steps))
-    formulas = tuple(_with_trees(step, tree) for step in steps)
+    formulas = tuple(_with_trees(step, _named(steps, i, tree)) for i, step in enumerate(steps))
+    guards = (*_divisors(formulas, conditions), *guards)
     operation = None if broken is None else _form(broken.operation, tree)
     error = None if broken is None else broken.error
     return Pass(formulas, _trees(ran.output, tree), guards, operation, error)
+
+
+def _named(steps: list[Step], index: int, tree: Callable[[Any], Tree]) -> Callable[[Any], Tree]:
+    """`tree`, and where it finds no formula the name of the step that has none."""
+
+    def named(value: Any) -> Tree:
+        try:
+            return tree(value)
+        except LawError as error:
+            step = steps[min(index, len(steps) - 1)]
+            raise LawError(f"no law: {step.name} ({step.kind}): {error}") from error
+
+    return named
+
+
+def _divisors(steps: tuple[Step, ...], conditions: list[Tree]) -> Iterator[Guard]:
+    """Guards that no divisor is 0: symbols divide without a word, and at another size Python would raise."""
+    found: dict[Tree, int] = {}
+    for step in steps:
+        for shape in leaves((step.input_shapes, step.output_shape), Shape):
+            for size in shape:
+                for divisor in expressions.divisors(size):
+                    found.setdefault(divisor, step.index)
+    for condition in conditions:
+        for divisor in expressions.divisors(condition):
+            found.setdefault(divisor, 0)
+    return (Guard(("≠", divisor, 0), step) for divisor, step in found.items())
 
 
 def _alone_here(at: Mapping[str, int], step: int) -> tuple[Guard, ...]:
@@ -251,9 +293,24 @@ def _tree(names: Mapping[Any, str], value: Any) -> Tree:
         return _sum(value, names)
     if kind == "Mul":
         return _product(arguments)
+    if _HEADS.get(kind) in _TURNED:
+        return _relation(_HEADS[kind], value, names)
     if kind not in _HEADS:
         raise LawError(f"torch writes a size with {kind}, for which fcnviz has no sign: {value}")
     return (_HEADS[kind], *arguments)
+
+
+_TURNED = {"=": "=", "≠": "≠", "<": ">", "≤": "≥", ">": "<", "≥": "≤"}  # what each is when its sides change places
+
+
+def _relation(head: str, value: Any, names: Mapping[Any, str]) -> Tree:
+    """A relation with its number on the right and no minus in front: H ≥ 3, never 3 ≤ H or −1·H ≤ −3."""
+    left, right = value.args
+    if left.is_Number:
+        head, left, right = _TURNED[head], right, left
+    if right.is_Number and left.as_coeff_Mul()[0].is_negative:
+        head, left, right = _TURNED[head], -left, -right
+    return (head, _tree(names, left), _tree(names, right))
 
 
 def _number(value: Any) -> Tree:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,3 +98,91 @@ class Branching(nn.Module):
 
 def smooth(channels: int = 3) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+
+
+class Call(nn.Module):
+    """A forward that is one function of its inputs."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.function(*inputs, **named)
+
+
+class Sum(nn.Module):
+    """Two branches that meet in `+`."""
+
+    def __init__(self, one: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) + self.other(x)
+
+
+class BySize(nn.Module):
+    """One head for wide images, another one for narrow ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 14, 2)), nn.Conv2d(3, 2, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wide(x) if x.shape[-1] > 10 else self.narrow(x)
+
+
+class Strict(nn.Module):
+    """Refuses sizes by itself, before torch would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] % 4 or x.shape[-2] < 6:
+            raise ValueError(f"a width that 4 divides and 6 rows are wanted, not {tuple(x.shape[-2:])}")
+        return self.conv(x)
+
+
+class TwoLines(nn.Module):
+    """The same layer fails in one line or in another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        if x.shape[1] % 2:
+            return self.linear(x)
+        return self.linear(x)
+
+
+class SmallFcn(nn.Module):
+    """FCN-32s with few channels: pad 100, five pools, a 7×7 convolution, 64/32 upsampling, crop at 19."""
+
+    def __init__(self, ceil: bool) -> None:
+        super().__init__()
+        blocks = [
+            (nn.Conv2d(3 if i == 0 else 2, 2, 3, padding=1 if i else 100), nn.MaxPool2d(2, 2, ceil_mode=ceil))
+            for i in range(5)
+        ]
+        self.features = nn.Sequential(*(layer for block in blocks for layer in block))
+        self.fc6, self.upscore = nn.Conv2d(2, 2, 7), nn.ConvTranspose2d(2, 2, 64, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.upscore(self.fc6(self.features(x)))
+        return scores[..., 19 : 19 + x.shape[2], 19 : 19 + x.shape[3]]
+
+
+class OverWidth(nn.Module):
+    """A recurrent layer that reads a map column by column."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__()
+        self.conv, self.lstm = nn.Conv2d(3, 4, 3), nn.LSTM(4 * height, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(self.conv(x).flatten(1, 2).transpose(1, 2))[0]

@@ -1,0 +1,205 @@
+"""The pictures of a law: what they say, and whether everybody can see it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+from test_lawtable import found
+
+from fcnviz import figures
+from fcnviz.errors import InputError
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def legend(ax) -> list[str]:
+    return [text.get_text().replace("\u202f", " ") for text in ax.get_legend().get_texts()]
+
+
+PICTURES = ["vgg16", "vgg16-conv", "unet", "tall", "square", "one-axis", "same", "none", "hostile", "partial"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_in_words_is_as_it_was_read(name, golden):
+    ax = figures.accepted_sizes(found(name))
+    golden(f"law-{name}.alt.txt", "\n".join([ax.get_title(loc="left"), *legend(ax), figures.alt(found(name))]))
+
+
+def test_the_legend_counts_what_runs_and_says_where_the_others_stop():
+    entries = legend(figures.accepted_sizes(found("vgg16")))
+    assert entries[0] == "runs: 3 072"
+    assert entries[-1] == "refused at classifier.0 (Linear): 4 065 217 sizes"
+    assert len(entries) == 7
+
+
+def test_the_title_has_the_rule_as_a_formula():
+    title = figures.accepted_sizes(found("vgg16")).get_title(loc="left").replace("\u202f", " ")
+    assert "512·⌊H/32⌋·⌊W/32⌋ = 25 088" in title
+
+
+def test_the_three_islands_of_vgg16_are_outlined_and_named():
+    ax = figures.accepted_sizes(found("vgg16"))
+    words = {text.get_text() for text in ax.texts}
+    assert {"224–255 × 224–255", "32–63 × 1568–1599", "1568–1599 × 32–63"} <= words
+    assert len(ax.patches) == 3
+
+
+def test_height_goes_up_and_width_to_the_right():
+    ax = figures.accepted_sizes(found("tall"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width W (px)", "height H (px)")
+    image = np.asarray(ax.images[0].get_array())  # row 0 is size 1, drawn at the bottom
+    assert ax.images[0].origin == "lower"
+    one = found("tall")
+    assert tuple(image[39, 9]) == tuple(image[40, 20])  # tall images run
+    assert one.accepted[40, 10] and one.accepted[41, 21]
+    assert tuple(image[39, 9]) != tuple(image[20, 9])
+
+
+@pytest.mark.parametrize("name", ["vgg16-conv", "unet", "tall", "square", "partial"])
+def test_blue_is_what_runs_at_every_size(name):
+    one, ax = found(name), figures.accepted_sizes(found(name))
+    image = np.asarray(ax.images[0].get_array()).astype(int)
+    inner = tuple(slice(1, None) for _ in one.names)
+    assert np.array_equal(np.squeeze(image[..., 2] > image[..., 0]), one.accepted[inner])
+
+
+def test_a_size_is_the_middle_of_its_pixel():
+    assert figures.accepted_sizes(found("same")).images[0].get_extent() == [0.5, 16.5, 0.5, 16.5]
+
+
+def test_one_name_is_a_strip():
+    ax = figures.accepted_sizes(found("square"))
+    assert ax.get_xlabel() == "S (px)"
+    assert list(ax.get_yticks()) == []
+
+
+def test_three_names_need_one_fixed():
+    with pytest.raises(InputError, match=r"N, H, W are free: fix the others, accepted_sizes\(law, N=1\)"):
+        figures.accepted_sizes(found("batch"))
+    ax = figures.accepted_sizes(found("batch"), N=2)
+    assert "2×3×H×W" in ax.get_title(loc="left")
+    with pytest.raises(InputError, match="N = 31 cannot be fixed: this law is about N from 1 to 30"):
+        figures.accepted_sizes(found("batch"), N=31)
+
+
+def test_undecided_sizes_are_grey_hatched_and_in_the_legend():
+    ax = figures.accepted_sizes(found("partial"))
+    assert legend(ax)[-1].startswith("undecided: ")
+    assert any(patch.get_hatch() for patch in ax.patches)
+
+
+def test_many_steps_share_the_last_line_of_the_legend():
+    one = found("vgg16-conv")
+    stops = [i for i, path in enumerate(one.paths) if path.failure is not None]
+    step = one.paths[stops[0]].formulas[-1]
+    names = [replace(step, name=f"s{i}") for i in range(12)]
+    paths = [replace(one.paths[stops[0]], formulas=(name,)) for name in names]
+    region = np.arange(257)[:, None] % 12 + np.zeros(257, int)
+    many = replace(one, paths=tuple(paths), region=region)
+    many.__dict__["requirements"] = ()
+    assert legend(figures.accepted_sizes(many))[-1].startswith("refused at 5 other steps: ")
+
+
+def test_given_axes_are_drawn_into_and_returned():
+    figure, (left, right) = plt.subplots(1, 2)
+    assert figures.accepted_sizes(found("unet"), ax=right) is right
+    assert not left.images and right.child_axes == []
+    assert len(plt.get_fignums()) == 1 and figure.axes == [left, right]
+
+
+def test_thin_bands_are_zoomed_beside_a_large_map_only():
+    assert len(figures.accepted_sizes(found("vgg16")).child_axes) == 1
+    assert figures.accepted_sizes(found("same")).child_axes == []
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_projector_shows_every_word(name):
+    ax = figures.accepted_sizes(found(name))
+    figure = ax.figure
+    figure.canvas.draw()
+    assert figure.get_size_inches()[0] == 8
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible():
+            assert text.get_fontsize() >= 11, text
+            box = text.get_window_extent()
+            assert box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1, text
+
+
+def test_a_large_range_is_drawn_in_a_few_seconds():
+    one = found("vgg16")
+    start = time.perf_counter()
+    figures.accepted_sizes(one).figure.canvas.draw()
+    assert time.perf_counter() - start < 10
+
+
+# Colours, as eyes without one kind of cone see them (Machado, Oliveira and Fernandes 2009, severity 1)
+
+SIGHT = {
+    "trichromat": np.eye(3),
+    "deuteranope": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "protanope": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "tritanope": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+
+
+def lab(colour: str, sight: np.ndarray) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    linear = np.clip(sight @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ linear / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("stops", range(1, figures.MOST_STOPS + 1))
+def test_no_two_colours_look_alike(sight, stops):
+    runs, ramp = figures.colours(2, stops)
+    seen = {colour: lab(colour, SIGHT[sight]) for colour in (*runs, *ramp, figures.OPEN)}
+    for one, other in itertools.combinations(seen, 2):
+        far = 20 if (one in runs) != (other in runs) else 9
+        assert np.linalg.norm(seen[one] - seen[other]) >= far, (one, other)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_later_refusals_are_lighter_to_every_eye(sight):
+    _, ramp = figures.colours(1, 7)
+    light = [lab(colour, SIGHT[sight])[0] for colour in ramp]
+    assert light == sorted(light)
+
+
+def test_words_can_be_read_on_their_colour():
+    for colour in (*figures.RUNS, *figures.colours(1, 7)[1], figures.OPEN):
+        ink, paper = lab(figures._ink(colour), np.eye(3))[0], lab(colour, np.eye(3))[0]
+        light, dark = (
+            ((max(one, other) + 16) / 116) ** 3 + 0.05 for one, other in ((ink, paper), (0, min(ink, paper)))
+        )
+        assert light / dark >= 4.5, colour
+
+
+def test_the_package_does_not_load_matplotlib_and_the_views_load_neither_torch_nor_the_law():
+    code = "import sys, fcnviz; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = (
+        "import sys, types; sys.modules['fcnviz'] = types.ModuleType('fcnviz'); "
+        "sys.modules['fcnviz'].__path__ = ['fcnviz']; import fcnviz.figures, fcnviz.lawtable; "
+        "assert not {'torch', 'fcnviz.law', 'fcnviz.symbolic', 'sympy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
