@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import ScaledTranslation
 
-from fcnviz import expressions, lawtable, table
+from fcnviz import expressions, lawtable, layout
 from fcnviz.arithmetic import count
 from fcnviz.errors import InputError
 
@@ -130,7 +130,7 @@ def alt(law: Law, **fixed: int) -> str:
     rule = f" It {_rule(law)}." if _rule(law).startswith("runs") else ""
     where = ", ".join(_island_text(drawn, island) for island in _islands(drawn))
     islands = f" Islands that run, {' × '.join(drawn.names)}: {where}." if where else ""
-    return f"{kind} of the sizes that {table._plain(law.model)} accepts, {axes}: {said}.{rule}{islands}"
+    return f"{kind} of the sizes that {layout.plain(law.model)} accepts, {axes}: {said}.{rule}{islands}"
 
 
 # From the law to cells
@@ -188,7 +188,7 @@ def _answers(groups: Sequence[tuple[str, Sequence[Outcome]]], cells: np.ndarray)
 
 def _shown(words: str) -> str:
     """Words as matplotlib shows them: control characters spelled out, and a dollar sign begins no formula."""
-    return table._plain(words).replace("$", r"\$")
+    return layout.plain(words).replace("$", r"\$")
 
 
 def _seen(drawn: _Map) -> _Map:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fcnviz import expressions, table
+from fcnviz import expressions, layout
 from fcnviz.arithmetic import count
 from fcnviz.expressions import Tree
 from fcnviz.nested import leaves, mapped
@@ -470,7 +470,7 @@ def _output_note(law: Law, hand: _Hand, one: Outcome) -> str:
 
 
 def _headline(one: Outcome) -> str:
-    return "runs" if one.step is None else f"stops at {table._plain(one.step.name)} ({table._plain(one.step.kind)})"
+    return "runs" if one.step is None else f"stops at {layout.plain(one.step.name)} ({layout.plain(one.step.kind)})"
 
 
 def _condition(one: Outcome, hand: _Hand) -> str:
@@ -487,7 +487,7 @@ def _example(one: Outcome) -> str:
 
 def _kinds(row: Row) -> str:
     first, *others = row.kinds
-    return table._plain(", ".join([f"{first} {row.window}".rstrip(), *others]))
+    return layout.plain(", ".join([f"{first} {row.window}".rstrip(), *others]))
 
 
 # Formulas and shapes, in three hands
@@ -501,8 +501,8 @@ class _Hand:
     brackets: str = "({})"
 
 
-_TEXT = _Hand(expressions.text, table._plain)
-_HTML = _Hand(lambda tree: _kept(expressions.html(tree)), lambda words: _kept(escape(table._plain(words))))
+_TEXT = _Hand(expressions.text, layout.plain)
+_HTML = _Hand(lambda tree: _kept(expressions.html(tree)), lambda words: _kept(escape(layout.plain(words))))
 
 
 def _kept(html: str) -> str:
@@ -546,10 +546,10 @@ _LINE = 120
 
 def text(law: Law) -> str:
     """The law for a terminal: what runs, the steps, what they ask, and what becomes of which sizes."""
-    head = f"{table._plain(law.model)} · {_circumstances(law)}"
+    head = f"{layout.plain(law.model)} · {_circumstances(law)}"
     return "\n".join(
         [
-            *table._wrapped("", head),
+            *layout.wrapped("", head),
             *(line for note in _notes(law, _TEXT) for line in broken(note, _LINE)),
             "",
             *_columns(("", "step", "kind", "shape"), [_step_cells(row) for row in rows(law)], right=(0,)),
@@ -565,14 +565,14 @@ _PATH_HEADS = ("what happens", "sizes", "share", "for example", "when (of the si
 
 def _step_cells(row: Row) -> tuple[str, ...]:
     shape = "✗ stops here" if row.failed else written(row.shape)
-    return row.number, table._cut(table._plain(row.name), 34), table._cut(_kinds(row), 44), shape
+    return row.number, layout.shortened(layout.plain(row.name), 34), layout.shortened(_kinds(row), 44), shape
 
 
 def _text_demands(law: Law) -> list[str]:
     found = demands(law)
     if not found:
         return []
-    cells = [(table._cut(table._plain(d.name), 34), table._plain(d.kind), d.words, _equations(d)) for d in found]
+    cells = [(layout.shortened(layout.plain(d.name), 34), layout.plain(d.kind), d.words, _equations(d)) for d in found]
     return ["", *_columns(("step", "kind", "asks", "so that"), cells)]
 
 
@@ -587,14 +587,14 @@ def _path_cells(one: Outcome, law: Law) -> tuple[str, ...]:
 
 def _columns(heads: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Columns under each other; what does not fit into the last one goes on below."""
-    widths = table._widths([heads, *body])
-    start = sum(widths[:-1]) + len(table._GAP) * (len(widths) - 1)
+    widths = layout.column_widths([heads, *body])
+    start = sum(widths[:-1]) + len(layout.GAP) * (len(widths) - 1)
     widths[-1] = min(widths[-1], max(_LINE - start, 24))
-    rule = table._GAP.join("─" * width for width in widths)
-    lines = [table._aligned(heads, widths, right), rule]
+    rule = layout.GAP.join("─" * width for width in widths)
+    lines = [layout.aligned(heads, widths, right), rule]
     for cells in body:
         first, *more = broken(cells[-1], widths[-1])
-        lines += [table._aligned([*cells[:-1], first], widths, right), *(" " * start + line for line in more)]
+        lines += [layout.aligned([*cells[:-1], first], widths, right), *(" " * start + line for line in more)]
     return lines
 
 
@@ -603,15 +603,15 @@ _PHRASES = re.compile(r"(?<=;) | (?=and |or |that is |× )")
 
 def broken(words: str, width: int) -> list[str]:
     """Words in lines of a width, broken between phrases; inside one only if it is longer than a line."""
-    if ", that is " in words and table._width(words) > width:
+    if ", that is " in words and layout.width_of(words) > width:
         equation, sizes = words.split(", that is ")
         return broken(f"{equation},", width) + broken(f"that is {sizes}", width)
     lines = [""]
     for phrase in _PHRASES.split(words):
-        pieces = [phrase] if table._width(phrase) <= width else phrase.split(" ")
+        pieces = [phrase] if layout.width_of(phrase) <= width else phrase.split(" ")
         for piece in pieces:
             longer = f"{lines[-1]} {piece}" if lines[-1] else piece
-            if table._width(longer) <= width:
+            if layout.width_of(longer) <= width:
                 lines[-1] = longer
             else:
                 lines.append(piece)
@@ -633,11 +633,11 @@ _STYLE = """
 
 def html(law: Law) -> str:
     """The law for a notebook: three tables that can be read with and without their style."""
-    name = table._attribute(law.model)
+    name = layout.attribute(law.model)
     notes = "".join(f"<p>{note}</p>" for note in _notes(law, _HTML))
     tables = "\n".join(filter(None, [_html_steps(law), _html_demands(law), _html_paths(law)]))
     return (
-        f"<style>{table._STYLE}{_STYLE}</style>\n"
+        f"<style>{layout.STYLE}{_STYLE}</style>\n"
         f'<div class="fcnviz-trace fcnviz-law"><div class="scroll" style="overflow-x:auto" tabindex="0" '
         f'role="region" aria-label="Law of {name}">\n'
         f"<p><b>{_HTML.words(law.model)}</b> · {_HTML.words(_circumstances(law))}</p>{notes}\n{tables}\n"
@@ -655,7 +655,7 @@ def _html_table(caption: str, heads: Sequence[str], body: Iterable[tuple[str, Se
     lines = list(body)
     right = [cell.kind == "right" for cell in lines[0][1]]
     titles = zip(heads, right, strict=True)
-    top = "".join(f'<th scope="col"{table._side(side)}>{head}</th>' for head, side in titles)
+    top = "".join(f'<th scope="col"{layout.side(side)}>{head}</th>' for head, side in titles)
     groups = "\n".join(_html_group(*line) for line in lines)
     return (
         f'<table class="steps"><caption style="text-align:left">{caption}</caption>\n'
@@ -669,7 +669,7 @@ def _html_group(state: str, cells: Sequence[_Cell]) -> str:
 
 
 def _html_cell(cell: _Cell) -> str:
-    side = table._side(cell.kind == "right")
+    side = layout.side(cell.kind == "right")
     if cell.kind == "head":
         return f'<th scope="row"{side}>{cell.html}</th>'
     classes = {"formula": ' class="formula"', "right": ' class="whole"'}.get(cell.kind, "")
@@ -738,7 +738,7 @@ _MEANT = {
 
 
 def _latex_name(words: str) -> str:
-    safe = "".join(_MEANT.get(c, "\\" + c if c in "#$%&_" else c) for c in table._plain(words))
+    safe = "".join(_MEANT.get(c, "\\" + c if c in "#$%&_" else c) for c in layout.plain(words))
     return rf"\mathrm{{{safe}}}"
 
 

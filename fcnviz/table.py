@@ -7,15 +7,11 @@ agrees with the traced shape; a step whose arithmetic fcnviz does not know shows
 
 from __future__ import annotations
 
-import re
-import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import cast
 
-from fcnviz import arithmetic
+from fcnviz import arithmetic, layout
 from fcnviz.arithmetic import count, line
 from fcnviz.records import Failure, Output, Shape, Step, Trace
 
@@ -60,10 +56,10 @@ def rows(trace: Trace) -> tuple[Row, ...]:
 def _row(step: Step, failed: bool) -> Row:
     return Row(
         number=str(step.index + 1),
-        name=_plain(step.name),
-        kind=_plain(step.kind),
-        window=_plain(window_text(step)),
-        weights=_plain(", ".join(f"{weight.name} {_by(weight.shape)}" for weight in step.weights)),
+        name=layout.plain(step.name),
+        kind=layout.plain(step.kind),
+        window=layout.plain(window_text(step)),
+        weights=layout.plain(", ".join(f"{weight.name} {_by(weight.shape)}" for weight in step.weights)),
         sums=_sums(step, failed),
         input=_some([shape_text(shape) for shape in step.input_shapes]) or "nothing",
         output="✗" if failed else shape_text(step.output_shape),
@@ -105,7 +101,7 @@ def shape_text(shape: Output) -> str:
         one_image = len(shape) > 3 and shape[0] == 1
         return _by(shape[1:] if one_image else shape) or "one number"
     if isinstance(shape, dict):
-        return f"{{{_some([f'{_plain(str(key))}: {shape_text(value)}' for key, value in shape.items()])}}}"
+        return f"{{{_some([f'{layout.plain(str(key))}: {shape_text(value)}' for key, value in shape.items()])}}}"
     if isinstance(shape, tuple):
         parts = cast("tuple[Output, ...]", shape)
         return f"({_some([shape_text(part) for part in parts])})"
@@ -210,11 +206,6 @@ def _by(sizes: Iterable[object]) -> str:
     return "×".join(map(str, sizes))
 
 
-def _plain(text: str) -> str:
-    """`text` with control characters, line ends and direction marks spelled out, so that no name can break a row."""
-    return "".join(c if c.isprintable() or c in "\u202f\u00a0" else c.encode("unicode_escape").decode() for c in text)
-
-
 def _circumstances(trace: Trace) -> str:
     inputs = ", ".join(_by(shape) or "one number" for shape in trace.input_shapes) or "none"
     how = {
@@ -229,7 +220,7 @@ def _circumstances(trace: Trace) -> str:
 def _totals(trace: Trace) -> str:
     steps = f"{count(len(trace))} step{'' if len(trace) == 1 else 's'}"
     if trace.failure:
-        return f"{steps}, stopped at {_plain(trace.failure.step.name)}"
+        return f"{steps}, stopped at {layout.plain(trace.failure.step.name)}"
     return f"{steps}, output {shape_text(trace.output_shape)}"
 
 
@@ -243,8 +234,6 @@ _HEADS = ("", "step", "kind", "window", "input → output", "parameters", "MACs"
 _RIGHT = (5, 6)
 _WIDEST = (1, 44, 24, 44, 48, 18, 22)
 _SHORTEST_NAME = 16
-_LINE = 120
-_GAP = "  "
 
 
 def text(trace: Trace) -> str:
@@ -252,20 +241,20 @@ def text(trace: Trace) -> str:
     lines = rows(trace)
     totals = ("",) * 5 + (count(trace.params), count(trace.macs))
     body = _narrowed([_text_cells(row) for row in lines], totals)
-    widths = _widths([_HEADS, *body, totals])
-    rule = _GAP.join("─" * width for width in widths)
-    room = sum(widths[1:5]) + 3 * len(_GAP)  # the words about the totals may run over the columns in the middle
-    last = (widths[0] * " ", _cut(_totals(trace), room), *totals[5:])
+    widths = layout.column_widths([_HEADS, *body, totals])
+    rule = layout.GAP.join("─" * width for width in widths)
+    room = sum(widths[1:5]) + 3 * len(layout.GAP)  # the words about the totals may run over the columns in the middle
+    last = (widths[0] * " ", layout.shortened(_totals(trace), room), *totals[5:])
     return "\n".join(
         [
-            *_wrapped("", f"{_plain(trace.model)} · {_circumstances(trace)}"),
+            *layout.wrapped("", f"{layout.plain(trace.model)} · {_circumstances(trace)}"),
             *([f"In a window: {_LETTERS}"] if any(step.window for step in trace) else []),
             "",
-            _aligned(_HEADS, widths),
+            layout.aligned(_HEADS, widths, _RIGHT),
             rule,
             *(line for row, cells in zip(lines, body, strict=True) for line in _step_lines(row, cells, widths)),
             rule,
-            _aligned(last, (widths[0], room, *widths[5:]), right=(2, 3)),
+            layout.aligned(last, (widths[0], room, *widths[5:]), right=(2, 3)),
             *(_failure_lines(trace.failure) if trace.failure else ()),
         ]
     )
@@ -273,74 +262,44 @@ def text(trace: Trace) -> str:
 
 def _text_cells(row: Row) -> tuple[str, ...]:
     mark, shapes = _MARK if row.failed else "", f"{row.input} → {row.output}"
-    return tuple(map(_cut, (mark, row.name, row.kind, row.window, shapes, row.params, row.macs), _WIDEST))
+    return tuple(map(layout.shortened, (mark, row.name, row.kind, row.window, shapes, row.params, row.macs), _WIDEST))
 
 
 def _narrowed(body: Sequence[tuple[str, ...]], totals: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The cells with names cut as far as a line of 120 characters asks for, and not so far that they tell nothing."""
-    widths = _widths([_HEADS, *body, totals])
-    over = max(0, sum(widths) + len(_GAP) * (len(widths) - 1) - _LINE)
+    widths = layout.column_widths([_HEADS, *body, totals])
+    over = max(0, sum(widths) + len(layout.GAP) * (len(widths) - 1) - layout.LINE)
     name = max(_SHORTEST_NAME, widths[1] - over)
-    return [(cells[0], _cut(cells[1], name), *cells[2:]) for cells in body]
+    return [(cells[0], layout.shortened(cells[1], name), *cells[2:]) for cells in body]
 
 
 def _step_lines(row: Row, cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     """The line of a step and, from the column of kinds on, its sums: on one line if there is room."""
-    start = " " * (sum(widths[:2]) + 2 * len(_GAP))
+    start = " " * (sum(widths[:2]) + 2 * len(layout.GAP))
     sums = [f"{sum.axes}: {sum.numbers}" if sum.axes else sum.numbers for sum in row.sums]
     together = start + "   ".join(sums)
     apart = [start + sum for sum in sums]
-    return [_aligned(cells, widths), *([together] if sums and _width(together) <= _LINE else apart)]
-
-
-def _widths(lines: Iterable[Sequence[str]]) -> list[int]:
-    return [max(map(_width, column)) for column in zip(*lines, strict=True)]
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[int] = _RIGHT) -> str:
-    padded = []
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        space = " " * (width - _width(cell))
-        padded.append(space + cell if column in right else cell + space)
-    return _GAP.join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Cells that `text` takes in a terminal: wide East Asian characters and emoji two, combining marks none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells, its middle left out if need be: both ends of a dotted path tell something."""
-    if _width(text) <= width:
-        return text
-    head, tail = text, text
-    while _width(head) > (width - 1) // 2:
-        head = head[:-1]
-    while _width(tail) > width - 1 - _width(head):
-        tail = tail[1:]
-    return f"{head}…{tail}"
+    return [
+        layout.aligned(cells, widths, _RIGHT),
+        *([together] if sums and layout.width_of(together) <= layout.LINE else apart),
+    ]
 
 
 def _failure_lines(failure: Failure) -> list[str]:
-    said = [_plain(line) for line in failure.message.splitlines()] or [""]
-    lines = ["", *_wrapped(f"{_MARK} ", _plain(failure.explanation)), *_wrapped("  PyTorch says: ", said[0])]
+    said = [layout.plain(line) for line in failure.message.splitlines()] or [""]
+    lines = [
+        "",
+        *layout.wrapped(f"{_MARK} ", layout.plain(failure.explanation)),
+        *layout.wrapped("  PyTorch says: ", said[0]),
+    ]
     lines += [f"  {line}" for line in said[1:]]
     if failure.where:
-        lines += _wrapped("  called from: ", _plain(failure.where))
+        lines += layout.wrapped("  called from: ", layout.plain(failure.where))
     if failure.remedies:
         lines += ["  Ways out:"]
     for number, remedy in enumerate(failure.remedies, 1):
-        lines += _wrapped(f"  {number}. ", _plain(remedy))
+        lines += layout.wrapped(f"  {number}. ", layout.plain(remedy))
     return lines
-
-
-def _wrapped(start: str, words: str) -> list[str]:
-    """`words` in lines of at most 118 characters, code between backticks kept together."""
-    hang = " " * (len(start) if len(start) < 8 else 4)
-    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), words)
-    lines = textwrap.wrap(whole, 118, initial_indent=start, subsequent_indent=hang, break_long_words=False)
-    return [text.replace("\0", " ") for text in lines] or [start.rstrip()]
 
 
 # The notebook
@@ -349,51 +308,15 @@ def _wrapped(start: str, words: str) -> list[str]:
 # alignment and scrolling stand in style attributes, which it keeps; colour is left to <style> and always has a word or
 # a mark beside it.
 
-_STYLE = """
-.fcnviz-trace{--ink:#1b1b1b;--soft:#595959;--rule:#d4d4d4;--back:#fff;--band:#f5f5f5;--bad:#a40e26;--bad-back:#fdecee}
-@media (prefers-color-scheme:dark){body:not([data-jp-theme-light]) .fcnviz-trace{--ink:#e6e6e6;--soft:#ababab;
---rule:#4a4a4a;--back:#161616;--band:#202020;--bad:#ffb4ba;--bad-back:#471218}}
-body[data-jp-theme-light=false] .fcnviz-trace{--bad:#ffb4ba;--bad-back:#471218}
-body[data-jp-theme-light] .fcnviz-trace{--ink:var(--jp-content-font-color1);--soft:var(--jp-content-font-color1);
---rule:var(--jp-border-color2);--back:var(--jp-layout-color0);--band:var(--jp-rendermime-table-row-background)}
-.fcnviz-trace{color:var(--ink);background:var(--back);font-size:13px;line-height:1.4}
-.fcnviz-trace .scroll{overflow-x:auto;container-type:inline-size}
-.fcnviz-trace table.steps{border-collapse:collapse;margin:0;font-size:inherit;font-variant-numeric:tabular-nums}
-.fcnviz-trace table.steps caption{padding:4px 8px 8px;color:var(--soft);white-space:normal}
-.fcnviz-trace table.steps caption b{color:var(--ink)}
-.fcnviz-trace table.steps :is(td,th){padding:2px 7px;border:0;vertical-align:top;font-weight:400}
-.fcnviz-trace table.steps th{white-space:nowrap}
-.fcnviz-trace table.steps thead th{border-bottom:2px solid var(--rule);font-weight:600;vertical-align:bottom}
-.fcnviz-trace table.steps tbody tr{background:var(--back)}
-.fcnviz-trace table.steps tbody:nth-of-type(even) tr{background:var(--band)}
-.fcnviz-trace table.steps tbody th{font-weight:600}
-.fcnviz-trace table.steps tr.sums td{padding-top:0}
-.fcnviz-trace .sums td>span{display:inline-block;margin-right:1.6em;white-space:nowrap}
-.fcnviz-trace table.steps tfoot :is(td,th){border-top:2px solid var(--rule);font-weight:600}
-.fcnviz-trace .axis,.fcnviz-trace .number{color:var(--soft)}
-.fcnviz-trace table.steps tbody.failed tr{background:var(--bad-back);color:var(--bad)}
-.fcnviz-trace table.steps tbody.failed *{color:inherit}
-.fcnviz-trace table.steps tbody.failed :is(td,th):first-child{box-shadow:inset 4px 0 var(--bad)}
-.fcnviz-trace table.steps tr.why td{padding:4px 14px 10px}
-.fcnviz-trace .why div{position:sticky;left:14px;max-width:72em;max-width:min(72em,100cqw - 28px);padding:1px 0}
-.fcnviz-trace table.steps tbody.failed .why :is(div,ol,li,code){color:var(--ink)}
-.fcnviz-trace table.steps tbody.failed .why b,.fcnviz-trace table.steps tbody.failed .why b *{color:var(--bad)}
-.fcnviz-trace .why ol{margin:2px 0 0;padding-left:1.6em}
-.fcnviz-trace .why code{background:none;padding:0;font-size:inherit;white-space:pre-wrap}
-.fcnviz-trace details{padding:6px 10px;color:var(--ink)}
-.fcnviz-trace summary{cursor:pointer}
-.fcnviz-trace details ul{margin:4px 0;padding-left:1.4em}
-"""
-
 
 def html(trace: Trace) -> str:
     """The table for a notebook: one `<table>` in a box that scrolls sideways, readable with and without its style."""
     lines = rows(trace)
     body = "\n".join(_html_step(row, trace.failure if row.failed else None) for row in lines)
     return (
-        f"<style>{_STYLE}</style>\n"
+        f"<style>{layout.STYLE}</style>\n"
         f'<div class="fcnviz-trace"><div class="scroll" style="overflow-x:auto" tabindex="0" role="region" '
-        f'aria-label="Trace of {_attribute(trace.model)}">\n'
+        f'aria-label="Trace of {layout.attribute(trace.model)}">\n'
         f'<table class="steps">\n{_html_head(trace)}\n{body}\n{_html_foot(trace)}\n</table>'
         "</div>"
         f"{_html_symbols(lines)}</div>\n"
@@ -405,13 +328,9 @@ _HTML_RIGHT = ("#", "parameters", "MACs")
 
 
 def _html_head(trace: Trace) -> str:
-    heads = "".join(f'<th scope="col"{_side(head in _HTML_RIGHT)}>{head}</th>' for head in _HTML_HEADS)
-    model, rest = _escape(_plain(trace.model)), _escape(_circumstances(trace))
+    heads = "".join(f'<th scope="col"{layout.side(head in _HTML_RIGHT)}>{head}</th>' for head in _HTML_HEADS)
+    model, rest = layout.escaped(layout.plain(trace.model)), layout.escaped(_circumstances(trace))
     return f'<caption style="text-align:left"><b>{model}</b> · {rest}</caption>\n<thead><tr>{heads}</tr></thead>'
-
-
-def _side(right: bool) -> str:
-    return f' style="text-align:{"right" if right else "left"}"'
 
 
 def _html_step(row: Row, failure: Failure | None) -> str:
@@ -419,7 +338,7 @@ def _html_step(row: Row, failure: Failure | None) -> str:
     sums = "".join(map(_html_sum, row.sums))
     parts = [
         _html_row(row),
-        f'<tr class="sums"><td></td><td></td><td colspan="6"{_side(False)}>{sums}</td></tr>' if sums else "",
+        f'<tr class="sums"><td></td><td></td><td colspan="6"{layout.side(False)}>{sums}</td></tr>' if sums else "",
         _html_failure(failure) if failure else "",
     ]
     failed = ' class="failed"' if row.failed else ""
@@ -428,32 +347,32 @@ def _html_step(row: Row, failure: Failure | None) -> str:
 
 def _html_row(row: Row) -> str:
     mark = f"{_MARK} " if row.failed else ""
-    title = f' title="{_attribute(row.weights)}"' if row.weights else ""
+    title = f' title="{layout.attribute(row.weights)}"' if row.weights else ""
     cells = (
-        f'<td class="number"{_side(True)}>{row.number}</td>',
-        f'<th scope="row"{_side(False)}>{mark}{_escape(row.name)}</th>',
-        f"<td{_side(False)}>{_escape(row.kind)}</td>",
-        f"<td{_side(False)}{title}>{_escape(row.window)}</td>",
-        f"<td{_side(False)}>{_escape(row.input)}</td>",
-        f"<td{_side(False)}>{'✗ fails here' if row.failed else _escape(row.output)}</td>",
-        f"<td{_side(True)}>{row.params}</td>",
-        f"<td{_side(True)}>{row.macs}</td>",
+        f'<td class="number"{layout.side(True)}>{row.number}</td>',
+        f'<th scope="row"{layout.side(False)}>{mark}{layout.escaped(row.name)}</th>',
+        f"<td{layout.side(False)}>{layout.escaped(row.kind)}</td>",
+        f"<td{layout.side(False)}{title}>{layout.escaped(row.window)}</td>",
+        f"<td{layout.side(False)}>{layout.escaped(row.input)}</td>",
+        f"<td{layout.side(False)}>{'✗ fails here' if row.failed else layout.escaped(row.output)}</td>",
+        f"<td{layout.side(True)}>{row.params}</td>",
+        f"<td{layout.side(True)}>{row.macs}</td>",
     )
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _html_sum(sum: Sum) -> str:
-    axes = f'<span class="axis">{_escape(sum.axes)}:</span> ' if sum.axes else ""
-    return f'<span title="{_attribute(sum.symbols)}">{axes}{_escape(sum.numbers)}</span> '
+    axes = f'<span class="axis">{layout.escaped(sum.axes)}:</span> ' if sum.axes else ""
+    return f'<span title="{layout.attribute(sum.symbols)}">{axes}{layout.escaped(sum.numbers)}</span> '
 
 
 def _html_failure(failure: Failure) -> str:
-    where = f"<div>Called from {_escape(_plain(failure.where))}</div>" if failure.where else ""
-    ways = "".join(f"<li>{_html_code(_plain(remedy))}</li>" for remedy in failure.remedies)
-    said = "<br>".join(_escape(_plain(line)) for line in failure.message.splitlines())
+    where = f"<div>Called from {layout.escaped(layout.plain(failure.where))}</div>" if failure.where else ""
+    ways = "".join(f"<li>{layout.with_code(layout.plain(remedy))}</li>" for remedy in failure.remedies)
+    said = "<br>".join(layout.escaped(layout.plain(line)) for line in failure.message.splitlines())
     return (
-        f'<tr class="why"><td colspan="8"{_side(False)}>'
-        f"<div><b>{_MARK} {_html_code(_plain(failure.explanation))}</b></div>"
+        f'<tr class="why"><td colspan="8"{layout.side(False)}>'
+        f"<div><b>{_MARK} {layout.with_code(layout.plain(failure.explanation))}</b></div>"
         f"<div>PyTorch says: <code>{said}</code></div>{where}"
         + (f"<div>Ways out:<ol>{ways}</ol></div>" if ways else "")
         + "</td></tr>"
@@ -462,8 +381,8 @@ def _html_failure(failure: Failure) -> str:
 
 def _html_foot(trace: Trace) -> str:
     return (
-        f'<tfoot><tr><td></td><th scope="row" colspan="5"{_side(False)}>{_escape(_totals(trace))}</th>'
-        f"<td{_side(True)}>{count(trace.params)}</td><td{_side(True)}>{count(trace.macs)}</td></tr></tfoot>"
+        f'<tfoot><tr><td></td><th scope="row" colspan="5"{layout.side(False)}>{layout.escaped(_totals(trace))}</th>'
+        f"<td{layout.side(True)}>{count(trace.params)}</td><td{layout.side(True)}>{count(trace.macs)}</td></tr></tfoot>"
     )
 
 
@@ -476,21 +395,10 @@ def _html_symbols(lines: Iterable[Row]) -> str:
                 kinds.setdefault(sum.symbols, {})[row.kind] = None
     if not kinds:
         return ""
-    items = "".join(f"<li>{_escape(', '.join(names))}: {_escape(symbols)}</li>" for symbols, names in kinds.items())
+    items = "".join(
+        f"<li>{layout.escaped(', '.join(names))}: {layout.escaped(symbols)}</li>" for symbols, names in kinds.items()
+    )
     return (
         f"\n<details><summary>The sums in symbols</summary><ul>{items}</ul>"
         f"<div>n, H, W, …: the size of an axis; k kernel, {_LETTERS}</div></details>"
     )
-
-
-def _escape(text: str) -> str:
-    return escape(text, quote=False)
-
-
-def _attribute(text: str) -> str:
-    return escape(_plain(text), quote=True)
-
-
-def _html_code(text: str) -> str:
-    """`text` escaped, what stands between backticks set as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _escape(text))

@@ -17,7 +17,7 @@ from nets import Branching, UNet
 from test_table import Page
 from torch import nn
 
-from fcnviz import expressions, lawtable, models, table
+from fcnviz import expressions, lawtable, layout, models
 from fcnviz.expressions import Tree
 from fcnviz.law import Law, law
 from fcnviz.records import Shape
@@ -228,7 +228,7 @@ def test_a_share_is_never_all_or_nothing_unless_it_is():
 @pytest.mark.parametrize("name", ALL)
 def test_the_text_fits_120_characters_and_no_name_breaks_it(name):
     for line in lawtable.text(found(name)).splitlines():
-        assert table._width(line) <= 120
+        assert layout.width_of(line) <= 120
         assert line.replace("\u202f", "").isprintable()
 
 

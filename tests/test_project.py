@@ -32,13 +32,13 @@ COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets"}
 
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
-    *("errors", "records", "nested", "arithmetic", "diagnosis", "expressions"),
+    *("errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "requirements"),
     *("models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
     *("passes", "symbolic", "law", "lawdata"),
-    *("table", "lawtable", "figures", "sliders", "explorer", "__main__"),
+    *("layout", "table", "lawtable", "figures", "sliders", "explorer", "__main__"),
 ]
-WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "lawdata"]
-VIEWS = ["table", "lawtable", "figures", "sliders"]
+WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "requirements", "lawdata"]
+VIEWS = ["layout", "table", "lawtable", "figures", "sliders"]
 DELEGATED = {
     ("records", "_diagnosis", "fcnviz.diagnosis"),
     ("records", "__str__", "fcnviz.table"),

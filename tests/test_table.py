@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fcnviz import models, table, trace
+from fcnviz import layout, models, table, trace
 from fcnviz.arithmetic import formulas
 from fcnviz.records import Failure, Shape, Source, Step, Trace, Window
 
@@ -177,14 +177,14 @@ def test_a_window_in_words(layer, given, text):
 
 def test_columns_stand_under_each_other_whatever_the_script():
     lines = table.text(of(step(0, "日本語"), step(1, "e\u0301"), step(2, "plain"))).splitlines()
-    places = {table._width(line[: line.index("Odd")]) for line in lines if "Odd" in line}
+    places = {layout.width_of(line[: line.index("Odd")]) for line in lines if "Odd" in line}
     assert len(places) == 1
 
 
 @pytest.mark.parametrize("name", sorted({*TRACES} - {"hostile"}))
 def test_a_table_fits_120_characters(name):
     table_lines = [line for line in str(TRACES[name]()).splitlines() if "PyTorch says" not in line]
-    assert max(map(table._width, table_lines)) <= 120
+    assert max(map(layout.width_of, table_lines)) <= 120
 
 
 def test_a_name_is_cut_no_further_than_the_line_asks_for():
@@ -192,7 +192,7 @@ def test_a_name_is_cut_no_further_than_the_line_asks_for():
     conv = {"operation": "conv", "window": Window((3, 3), (2, 2), (1, 1), (1, 1)), "kind": "Conv2d"}
     settings = {"in_channels": 2048, "out_channels": 2048}
     wide = of(step(0, long, given=(1, 2048, 112, 112), settings=settings, params=37_750_784, macs=10**11, **conv))
-    assert max(map(table._width, str(wide).splitlines())) == 120
+    assert max(map(layout.width_of, str(wide).splitlines())) == 120
     assert re.search(r"encoder\.\S*…\S*project", str(wide))
     assert long in str(of(step(0, long)))
 
@@ -314,7 +314,7 @@ def luminance(colour: str) -> float:
     ("ink", "paper"), [("ink", "back"), ("ink", "band"), ("soft", "band"), ("bad", "bad-back"), ("ink", "bad-back")]
 )
 def test_contrast_is_that_of_wcag_aa(ground, ink, paper):
-    colours = {key: re.findall(rf"--{key}:(#[0-9a-f]+)", table._STYLE)[ground] for key in (ink, paper)}
+    colours = {key: re.findall(rf"--{key}:(#[0-9a-f]+)", layout.STYLE)[ground] for key in (ink, paper)}
     light, dark = sorted((luminance(colour) for colour in colours.values()), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
 
