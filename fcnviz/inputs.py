@@ -62,7 +62,7 @@ def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], name
     if not isinstance(model, nn.Module):
         raise InputError(_no_module(model))
     args = tuple(_read(value, named) for value in inputs)
-    by_name = {k: _read(value, named) if _is_shape_like(value, (tuple,)) else value for k, value in kwargs.items()}
+    by_name = {k: _read(value, named) if _is_image_shape(value) else value for k, value in kwargs.items()}
     found = list(leaves((args, by_name), Shape, Tensor))
     if not found:
         raise InputError(f"trace({type(model).__name__}) was given no input: add a shape such as (1, 3, 224, 224)")
@@ -83,7 +83,7 @@ def _no_module(model: object) -> str:
 
 def _dtype(model: nn.Module) -> torch.dtype:
     for tensor in _tensors_of(model):
-        if tensor.dtype.is_floating_point:
+        if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
             return tensor.dtype
     return torch.get_default_dtype()
 
@@ -98,6 +98,13 @@ def _is_shape_like(value: Any, kinds: tuple[type, ...] = (tuple, list)) -> bool:
     if not isinstance(value, tuple | list) or not isinstance(value, kinds) or hasattr(value, "_fields"):
         return False
     return not any(isinstance(v, Tensor | tuple | list | Mapping) or v is None for v in value)
+
+
+def _is_image_shape(value: Any) -> bool:
+    """A keyword's tuple of three or more sizes; shorter ones are mostly a size or axes that forward asks for."""
+    if not _is_shape_like(value, (tuple,)) or len(value) < 3:
+        return False
+    return all(isinstance(v, str) or (hasattr(v, "__index__") and v > 0) for v in value)
 
 
 def _read(value: Any, named: bool) -> Any:
@@ -164,7 +171,13 @@ def check_first_layer(trace: Trace) -> None:
         InputError: with the shape that would do.
     """
     for step in trace:
-        if step.operation in _WINDOWED and step.sources and step.sources[0] is not None and step.sources[0].step == -1:
+        if (
+            step.operation in _WINDOWED
+            and _rank(step) > 1
+            and step.sources
+            and step.sources[0] is not None
+            and step.sources[0].step == -1
+        ):
             _check_batch(step)
             if trace.failure is not None and trace.failure.step is step:
                 _check_channels(step)

@@ -183,7 +183,7 @@ class Law:
         try:
             self._broken_layer(path)(*operation.args, **operation.kwargs)
         except Exception as error:
-            return replace(path.failure, step=steps[-1], message=said(error), before=steps[:-1])
+            return replace(path.failure, step=steps[-1], message=said(error), cause=error, before=steps[:-1])
         return None
 
     def _broken_layer(self, path: Path) -> Callable[..., Any]:
@@ -482,7 +482,7 @@ def _does_the_same(one: Path, other: Path, sizes: Mapping[str, np.ndarray]) -> b
 
 def _place(path: Path) -> str | None:
     """The caller's line that fails; None if none does."""
-    return path.failure and path.failure.where
+    return None if path.failure is None else path.failure.where
 
 
 def _taken_apart(path: Path) -> tuple[Any, list[Tree]]:

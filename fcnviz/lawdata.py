@@ -96,7 +96,7 @@ def _step(step: Step, shapes: _Table) -> dict[str, Any]:
         "output": _output(step.output_shape, shapes),
         "sources": [source and list(source) for source in step.sources],
         "weights": [[name, list(shape)] for name, shape in step.weights],
-        "window": step.window and {f.name: getattr(step.window, f.name) for f in fields(step.window)},
+        "window": step.window and {f.name: _setting(getattr(step.window, f.name)) for f in fields(step.window)},
         "settings": {key: _setting(value) for key, value in step.settings.items()},
     }
     return {key: value for key, value in row.items() if value or key in ("index", "name", "output")}
@@ -176,7 +176,7 @@ class LawData:
             weights=tuple(Weight(name, Shape(shape)) for name, shape in row.get("weights", ())),
             params=row.get("params", 0),
             macs=self._size(row.get("macs", 0), sizes),
-            window=_window(row.get("window")),
+            window=self._window(row.get("window"), sizes),
             settings={key: self._setting(value, sizes) for key, value in row.get("settings", {}).items()},
             is_call=row.get("call", False),
         )
@@ -188,9 +188,5 @@ class LawData:
             return Ellipsis if "ellipsis" in json else self._size(json["tree"], sizes)
         return tuple(self._setting(v, sizes) for v in json) if isinstance(json, list) else json
 
-
-def _window(json: Mapping[str, Any] | None) -> Window | None:
-    if json is None:
-        return None
-    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in json.items()}
-    return Window(**plain)
+    def _window(self, json: Mapping[str, Any] | None, sizes: Mapping[str, int]) -> Window | None:
+        return None if json is None else Window(**{key: self._setting(value, sizes) for key, value in json.items()})

@@ -36,8 +36,9 @@ def mapped(value: Any, image: Callable[[Any], Any], *kinds: type) -> Any:
     """
     if isinstance(value, kinds):
         return image(value)
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):  # a named tuple may build itself otherwise
-        return type(value)([mapped(item, image, *kinds) for item in value])
+    if isinstance(value, list | tuple):
+        items = [mapped(item, image, *kinds) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, Mapping):
         return {key: mapped(item, image, *kinds) for key, item in value.items()}
     if isinstance(value, slice):

@@ -139,7 +139,6 @@ _MODULES: dict[str, Callable[[Any], Facts]] = {
     "Fold": _fold,
     "Linear": _linear,
     "Flatten": _flatten,
-    "Unflatten": lambda m: Facts("reshape"),
     "PixelShuffle": lambda m: Facts("pixel_shuffle", None, {"factor": m.upscale_factor, "up": True}),
     "PixelUnshuffle": lambda m: Facts("pixel_shuffle", None, {"factor": m.downscale_factor, "up": False}),
     "_NormBase": _norm,

@@ -72,11 +72,21 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A forward pass as it was watched: its steps, what came out, and what broke (then nothing came out)."""
+    """A forward pass as it was watched.
+
+    Attributes:
+        steps: what ran.
+        output: what came out; None if it broke.
+        broken: what broke it.
+        caught: what broke last without ending it, because the forward caught the error.
+        strained: True if it did what only tensors on a real device do: number types by autocast, memory formats.
+    """
 
     steps: list[Step]
     output: Output
     broken: Broken | None
+    caught: Broken | None = None
+    strained: bool = False
 
 
 @dataclass(slots=True)
@@ -110,6 +120,7 @@ class Recorder(TorchFunctionMode):
         self.parts, self.check = parts, check
         self.steps: list[Step] = []
         self.broken: Broken | None = None
+        self.strained = False
         self._frames: list[_Frame] = []
         self._leaf_depth = 0
         self._made: dict[int, tuple[ref[Tensor], Source]] = {}
@@ -130,8 +141,8 @@ class Recorder(TorchFunctionMode):
             if self.broken is None or self.broken.error not in chain(error):
                 root = self.parts[0][1]
                 self._broke(self._module(_Frame(root, args, kwargs, type(root), None, 0)), error)
-            return Run(self.steps, None, self.broken)
-        return Run(self.steps, output_shape(output), None)
+            return Run(self.steps, None, self.broken, None, self.strained)
+        return Run(self.steps, output_shape(output), None, self.broken, self.strained)
 
     def __enter__(self) -> Recorder:
         for path, module in self.parts:
@@ -156,6 +167,7 @@ class Recorder(TorchFunctionMode):
     # A module begins and ends.
 
     def _enter_module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.strained |= torch.is_autocast_enabled("cpu")
         facts = operations.module_facts(module) if _is_leaf(module) else None
         frame = _Frame(module, args, kwargs, type(module), facts, len(self.steps))
         self._frames.append(frame)
@@ -202,7 +214,7 @@ class Recorder(TorchFunctionMode):
 
     def _module_raised(self, frame: _Frame, error: BaseException) -> None:
         noted = self.broken.error if self.broken is not None else None
-        if noted is error or (frame.facts is None and noted in chain(error)):
+        if noted is error or (frame.facts is None and any(noted is one for one in chain(error))):
             return  # the operation inside has been noted already
         self._broke(self._module(frame), error)
 
@@ -222,6 +234,7 @@ class Recorder(TorchFunctionMode):
         if self._leaf_depth:
             return func(*args, **kwargs)
         kind = calls.call_kind(func)
+        self.strained |= "memory_format" in kwargs or torch.is_autocast_enabled("cpu")
         counter = FlopCount() if counting.needs_counting(func, kind) else None
         try:
             with counter or nullcontext():

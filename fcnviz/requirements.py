@@ -45,6 +45,8 @@ def requirements(law: Law) -> Iterator[Requirement]:
     for step in sorted(failing.values(), key=lambda step: step.index):
         refused = _inside(law, [_fails_at(path, step) for path in law.paths])
         past = _inside(law, [_gets_past(path, step) for path in law.paths])
+        if not past.any():
+            past = _inside(law, [path.failure is None for path in law.paths])  # it always refuses: another way runs
         for condition, holds in _explanation(law, step, refused, past):
             yield Requirement(step, condition, _solved(law, condition, holds))
 

@@ -29,7 +29,7 @@ from fcnviz.nested import leaves, mapped
 from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm
 from fcnviz.recorder import Operation, Recorder, Run
 from fcnviz.records import Shape, Step, Window
-from fcnviz.trace import alone
+from fcnviz.trace import tried
 from fcnviz.twin import Image, Parts, like, on_meta, twin
 
 SYMBOLS = (SymInt, SymFloat, SymBool)
@@ -107,9 +107,10 @@ class _Recorder(Recorder):
 
 def _alone(parts: Parts, as_is: bool, operation: Operation) -> None:
     """Runs an operation on real tensors of the sizes that the pass is run at."""
-    hinted = replace(operation, args=_hinted(operation.args), kwargs=_hinted(operation.kwargs))
+    given = _hinted(operation.given)
+    hinted = replace(operation, args=_hinted(operation.args), kwargs=_hinted(operation.kwargs), given=given)
     with unset_fake_temporarily(), no_python_dispatcher():  # its decompositions ask for less than real kernels
-        alone(parts, as_is, hinted)
+        tried(parts, as_is, hinted)
 
 
 def _hinted(value: Any) -> Any:

@@ -11,24 +11,27 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.rnn import PackedSequence
 
 from fcnviz.errors import RealTensorNeeded
 from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
-from fcnviz.nested import mapped
+from fcnviz.nested import leaves, mapped
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
 from fcnviz.records import Failure, Shape, Step, Trace
-from fcnviz.twin import Image, Parts, is_script, like, on_meta, parts_of, sharing, stand_in, twin
+from fcnviz.twin import Image, Parts, copied, is_script, like, on_meta, parts_of, stand_in, twin
 
 
 def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) -> Trace:
@@ -40,7 +43,8 @@ def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) ->
         inputs: what forward takes: a shape such as `(1, 3, 256, 256)`, batch first, for which no number is
             computed, or a tensor, which runs for real. A tensor on the meta device is a shape with a number type.
         as_is: trace each module in the mode it is in; otherwise everything is traced in eval mode.
-        kwargs: keyword inputs of forward. A tuple of sizes is a shape; anything else is passed on as it is.
+        kwargs: keyword inputs of forward. A tuple of three or more sizes is a shape; anything else is passed on as
+            it is. As soon as one input is a shape, no numbers are computed, and none of a tensor beside it are used.
 
     Returns:
         A `Trace`. If the forward raises, `trace.failure` says where and why, and the last step is the one that failed.
@@ -56,7 +60,6 @@ def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) ->
     >>> trace(net, (1, 3, 36, 36)).failure.message
     'mat1 and mat2 shapes cannot be multiplied (1x8192 and 6272x10)'
     """
-    model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     asked = read(model, inputs, kwargs)
     parts = parts_of(model)
     with _as_found(parts):
@@ -69,36 +72,59 @@ def _traced(parts: Parts, asked: Asked, as_is: bool) -> Trace:
     run: Run | None = None
     for way in _ways(parts, asked):
         run = way.run(parts, asked, as_is)
-        message = way.verdict(parts, run, as_is)
-        if run.broken is None or message is not None:
-            return _record(parts[0][1], asked, run, message, way.name, as_is)
+        if run.broken is None and way.is_trusted(parts, run, as_is):
+            return _record(parts[0][1], asked, run, None, way.name, as_is)
+        error = way.verdict(parts, run.broken, as_is)
+        if error is not None:
+            return _record(parts[0][1], asked, run, error, way.name, as_is)
     raise RealTensorNeeded(_needs_numbers(parts[0][1], asked, run))
 
 
-def _record(model: nn.Module, asked: Asked, run: Run, message: str | None, method: Any, as_is: bool) -> Trace:
+def _record(model: nn.Module, asked: Asked, run: Run, error: BaseException | None, method: Any, as_is: bool) -> Trace:
     failure, steps = None, tuple(run.steps)
-    if run.broken is not None and isinstance(run.broken.error, TypeError):
+    if isinstance(error, TypeError):
         check_arguments(model, asked)
-    if run.broken is not None and message is not None:
-        failure = _failure(run.broken, steps, message)
+    if run.broken is not None and error is not None:
+        failure = _failure(run.broken, steps, error)
         steps = (*steps, failure.step)
     mode: Literal["eval", "as is"] = "as is" if as_is else "eval"
     return Trace(type(model).__name__, steps, asked.shapes, run.output, failure, method, mode)
 
 
-def _failure(broken: Broken, steps: tuple[Step, ...], message: str) -> Failure:
+def _failure(broken: Broken, steps: tuple[Step, ...], error: BaseException) -> Failure:
     where = _where(broken.error)
-    for error in chain(broken.error):
-        error.__traceback__ = None  # its frames would keep every tensor of the run alive
-    return Failure(broken.step, message, where, broken.error, steps)
+    for one in (*chain(broken.error), *chain(error)):
+        with suppress(Exception):  # some exceptions let nothing be set on them
+            one.__traceback__ = None  # its frames would keep every tensor of the run alive
+    return Failure(broken.step, said(error), where, error, steps)
 
 
 def alone(parts: Parts, as_is: bool, operation: Operation) -> None:
-    """Runs just one operation of a model on CPU tensors of the same shapes, and raises what it raises."""
-    with torch.device("cpu"):
-        if operation.run is not None:
+    """Runs just one operation of a model on CPU tensors of the same shapes, and raises what it raises.
+
+    An error that speaks of the stand-ins is no answer, and is kept back.
+    """
+    if operation.run is None or any(leaves((operation.args, operation.kwargs), PackedSequence)):
+        return  # plain Python has nothing to run; packed sequences are numbers through and through
+    try:
+        with torch.device("cpu"):
             run = by_itself(parts, as_is, operation)
             run(*mapped(operation.args, stand_in, Tensor), **mapped(operation.kwargs, stand_in, Tensor))
+    except (MemoryError, RecursionError):
+        return
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _ABOUT_STAND_INS):
+            raise
+
+
+_ABOUT_STAND_INS = ("refers to a single memory location", "DefaultCPUAllocator", "not enough memory")
+_TRIED = 2**24  # numbers that a doubtful operation may have and still be tried: number types do not depend on size
+
+
+def tried(parts: Parts, as_is: bool, operation: Operation) -> None:
+    """As `alone`, for an operation that is only in doubt: one that would take long is believed."""
+    if sum(tensor.numel() for tensor in operation.given) <= _TRIED:
+        alone(parts, as_is, operation)
 
 
 def by_itself(parts: Parts, as_is: bool, operation: Operation) -> Callable[..., Any]:
@@ -123,38 +149,51 @@ class _Way:
     outside: Callable[[], AbstractContextManager[Any]]
 
     def run(self, parts: Parts, asked: Asked, as_is: bool) -> Run:
-        check = None if self.name == "real" else partial(self.alone, parts, as_is)
+        check = None if self.name == "real" else partial(self._tried, parts, as_is)
         recorder = Recorder(twin(parts, self.image, as_is), check)
         args, kwargs = asked.made(self.make)
         with self.around():
             return recorder.run(args, kwargs)
 
-    def verdict(self, parts: Parts, run: Run, as_is: bool) -> str | None:
-        """What PyTorch says on real tensors; None if nothing broke, or broke only for want of numbers."""
-        if run.broken is None:
+    def is_trusted(self, parts: Parts, run: Run, as_is: bool) -> bool:
+        """False if the forward got through only because its tensors had no numbers, or no device.
+
+        It may have caught an error that real tensors do not raise, or have asked for what the meta device lacks.
+        """
+        if self.name == "real":
+            return True
+        if run.strained and self.name == "meta":
+            return False
+        return run.caught is None or self.verdict(parts, run.caught, as_is) is not None
+
+    def verdict(self, parts: Parts, broken: Broken | None, as_is: bool) -> BaseException | None:
+        """What PyTorch raises on real tensors; None if it raises nothing there: what broke wanted numbers."""
+        if broken is None or isinstance(broken.error, RecursionError):
             return None
         if self.name == "real":
-            return said(run.broken.error)
-        if run.broken.operation.run is None:  # plain Python raised: believed when it does so on CPU tensors too
-            return said(run.broken.error) if self.name == "fake" else None
+            return broken.error
+        if broken.operation.run is None:  # plain Python raised: believed when it does so on CPU tensors too
+            return broken.error if self.name == "fake" else None
         try:
-            self.alone(parts, as_is, run.broken.operation)
+            with self.outside():
+                alone(parts, as_is, broken.operation)
         except Exception as error:
-            return said(error)
+            return error
         return None
 
-    def alone(self, parts: Parts, as_is: bool, operation: Operation) -> None:
+    def _tried(self, parts: Parts, as_is: bool, operation: Operation) -> None:
         with self.outside():
-            alone(parts, as_is, operation)
+            tried(parts, as_is, operation)
 
 
 def _ways(parts: Parts, asked: Asked) -> Iterator[_Way]:
     if not asked.is_free:
-        yield _Way("real", sharing, _given, nullcontext, nullcontext)
+        yield _Way("real", copied, _given, nullcontext, nullcontext)
         return
     if any(is_script(module) for _, module in parts):
         return  # compiled code has no forward that could be watched without numbers
-    yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
+    if not any(_is_channels_last(t) for _, module in parts for t in module._parameters.values()):
+        yield _Way("meta", on_meta, partial(_empty, "meta"), partial(torch.device, "meta"), nullcontext)
     from torch._subclasses import fake_tensor  # half a second, and seldom needed
 
     mode = fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
@@ -182,12 +221,20 @@ def _quiet(mode: AbstractContextManager[Any]) -> Iterator[None]:
         logger.disabled = was
 
 
+def _is_channels_last(tensor: Tensor | None) -> bool:
+    """True for a weight whose memory format its layer hands on; convolutions on the meta device forget it."""
+    return tensor is not None and not is_lazy(tensor) and tensor.dim() == 4 and not tensor.is_contiguous()
+
+
 def _given(wanted: Any, dtype: torch.dtype) -> Tensor:
-    return wanted
+    """The caller's own tensor is not handed out: a forward may write into it."""
+    return wanted.detach().clone().requires_grad_(wanted.requires_grad)
 
 
 def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.empty(tuple(wanted.shape if isinstance(wanted, Tensor) else wanted), dtype=dtype, device=device)
+    if isinstance(wanted, Tensor):
+        return torch.empty_strided(wanted.shape, wanted.stride(), dtype=dtype, device=device)
+    return torch.empty(tuple(wanted), dtype=dtype, device=device)
 
 
 def _on_fake(tensor: Tensor) -> Tensor:
@@ -226,17 +273,53 @@ def _where(error: BaseException) -> str:
 
 @contextmanager
 def _as_found(parts: Parts) -> Iterator[None]:
-    """Random states and the limit on nesting stay as they were."""
-    python, limit = random.getstate(), sys.getrecursionlimit()
+    """Random states, hooks, gradient mode and the limit on nesting stay as they were; nothing is compiled meanwhile."""
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     levels = max(path.count(".") for path, _ in parts)
-    with torch.random.fork_rng(devices=cuda):
-        sys.setrecursionlimit(limit + _FRAMES_PER_LEVEL * levels)
-        try:
-            yield
-        finally:
-            sys.setrecursionlimit(limit)
-            random.setstate(python)
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=cuda))
+        stack.callback(random.setstate, random.getstate())
+        if "numpy.random" in sys.modules:
+            stack.callback(np.random.set_state, np.random.get_state())
+        stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+        stack.callback(_restore, [(hooks, dict(hooks)) for _, module in parts for hooks in _hooks_of(module)])
+        if any(_is_compiled(module) for _, module in parts):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_nesting(levels))
+        yield
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """True for a forward under `torch.compile`, which would compile the recorder with it."""
+    return hasattr(module.forward, "_torchdynamo_orig_callable")
+
+
+def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:
+    """The hooks of a module, where it has any: a hook may take itself off while it runs."""
+    if not module._forward_hooks and not module._forward_pre_hooks:
+        return []
+    return [field for name, field in module.__dict__.items() if name.startswith("_forward_") and field]
+
+
+def _restore(kept: list[tuple[dict[int, Any], dict[int, Any]]]) -> None:
+    for hooks, before in kept:
+        if hooks != before:
+            hooks.clear()
+            hooks.update(before)
 
 
 _FRAMES_PER_LEVEL = 6  # of Python, for one module inside another with hooks on
+_NESTING = threading.Lock()
+
+
+@contextmanager
+def _nesting(levels: int) -> Iterator[None]:
+    """Python's limit on frames, raised by what hooks add; several threads may trace at once."""
+    more = _FRAMES_PER_LEVEL * levels
+    with _NESTING:
+        sys.setrecursionlimit(sys.getrecursionlimit() + more)
+    try:
+        yield
+    finally:
+        with _NESTING:
+            sys.setrecursionlimit(sys.getrecursionlimit() - more)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import cache
+from types import CellType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import torch
@@ -48,7 +50,19 @@ def twin(parts: Parts, image: Image, keep_mode: bool = False) -> Parts:
         if not keep_mode:
             fields["training"] = False
         memo[id(original)].__dict__.update(fields)
+        cls: Any = type(original)
+        for name in _slots(cls):
+            if hasattr(original, name):
+                object.__setattr__(memo[id(original)], name, images.copied(getattr(original, name)))
     return [(path, memo[id(m)]) for path, m in parts]
+
+
+@cache
+def _slots(cls: Any) -> list[str]:
+    """Fields that a class keeps outside `__dict__`."""
+    found = (base.__dict__.get("__slots__", ()) for base in cls.__mro__)
+    names = [name for slots in found for name in ((slots,) if isinstance(slots, str) else slots)]
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
 def parts_of(model: nn.Module) -> Parts:
@@ -62,6 +76,7 @@ def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         path, module = waiting.pop()
+        module = uncompiled(module)
         if id(module) in seen:
             continue
         seen.add(id(module))
@@ -71,6 +86,13 @@ def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         prefix = f"{path}." if path else ""
         children = [(prefix + name, child) for name, child in module._modules.items() if child is not None]
         waiting += reversed(children)
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` has wrapped: compiled code would run on the original's own tensors."""
+    while "_orig_mod" in module._modules:
+        module = module._modules["_orig_mod"] or module
+    return module
 
 
 def is_script(module: nn.Module) -> bool:
@@ -115,7 +137,7 @@ class _Images(TorchFunctionMode):
             elif key in ("_parameters", "_buffers"):
                 fields[key] = {name: None if t is None else self.of(t) for name, t in value.items()}
             elif key == "_modules":
-                fields[key] = {name: None if m is None else self.memo[id(m)] for name, m in value.items()}
+                fields[key] = {name: None if m is None else self.memo[id(uncompiled(m))] for name, m in value.items()}
             else:
                 fields[key] = self.copied(value)
         return fields
@@ -126,11 +148,33 @@ class _Images(TorchFunctionMode):
             return kind(value)
         if isinstance(value, Tensor):
             return self.of(value)
+        if isinstance(value, FunctionType) and value.__closure__:
+            return self.function(value)
         try:
             with self:
                 return copy.deepcopy(value, self.memo)
         except Exception:  # whatever a foreign object raises: an object that cannot be copied is shared
             return value
+
+    def function(self, original: FunctionType) -> FunctionType:
+        """A function that closes over modules or their methods, closed over the twin's: a wrapped forward, say."""
+        if id(original) in self.memo:
+            return self.memo[id(original)]
+        cells, names = tuple(CellType() for _ in original.__closure__ or ()), (original.__name__, original.__defaults__)
+        made = self.memo[id(original)] = FunctionType(original.__code__, original.__globals__, *names, cells)
+        made.__dict__.update(original.__dict__)
+        made.__kwdefaults__ = original.__kwdefaults__
+        for new, old in zip(cells, original.__closure__ or (), strict=True):
+            if _is_filled(old):
+                new.cell_contents = self.enclosed(old)
+        return made
+
+    def enclosed(self, cell: CellType) -> Any:
+        value = cell.cell_contents
+        owner = value.__self__ if isinstance(value, MethodType) else value
+        if isinstance(value, FunctionType) and value.__closure__:
+            return self.function(value)
+        return self.copied(value) if isinstance(owner, nn.Module) else value
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.__deepcopy__:
@@ -140,10 +184,19 @@ class _Images(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # a name that was never given a value
+        return False
+
+
 def like(tensor: Tensor, values: Tensor) -> Tensor:
-    """`values` as a parameter if `tensor` is one."""
+    """`values` as a parameter if `tensor` is one, with whatever else was noted on it."""
     if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(values, requires_grad=tensor.requires_grad)
+        values = nn.Parameter(values, requires_grad=tensor.requires_grad)
+    if tensor.__dict__:
+        values.__dict__.update(tensor.__dict__)
     return values
 
 
@@ -161,6 +214,13 @@ def on_meta(tensor: Tensor) -> Tensor:
         return like(tensor, tensor.detach().to("meta"))
     values = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     return like(tensor, values)
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """The same numbers in memory of their own, so that nothing a forward writes reaches the model."""
+    if is_lazy(tensor):
+        return _lazy(tensor, tensor.device)
+    return like(tensor, tensor.detach().clone())
 
 
 def sharing(tensor: Tensor) -> Tensor:

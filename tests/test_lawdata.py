@@ -7,7 +7,8 @@ import random
 from typing import Any
 
 import pytest
-from nets import Functional, Gallery, TutorialLeNet, UNet
+import torch.nn.functional as F
+from nets import Call, Functional, Gallery, TutorialLeNet, UNet
 from torch import nn
 
 from fcnviz import models
@@ -22,6 +23,7 @@ NETS: dict[str, tuple[Any, tuple[Any, ...], int]] = {
     "unet": (UNet, (1, 3, "H", "W"), 64),
     "functional": (Functional, (1, 3, "H", "W"), 64),
     "gallery": (Gallery, ("N", 3, "H", 10), 24),
+    "global": (lambda: Call(lambda x: F.avg_pool2d(x, x.shape[2:]).flatten(1)), (1, 3, "H", "W"), 6),
     "lstm": (lambda: nn.LSTM(4, 3, batch_first=True), ("N", 5, 4), 24),
 }
 every_net = pytest.mark.parametrize(("make", "shape", "within"), NETS.values(), ids=NETS.keys())

@@ -211,7 +211,7 @@ class Odd(nn.Module):
 def test_nested_inputs_and_outputs_keep_their_form(real: bool) -> None:
     shapes = (2, 5, 4), [(1, 3, 8), (1, 3, 8)]
     given = (torch.rand(shapes[0]), [torch.rand(s) for s in shapes[1]]) if real else shapes
-    found = trace(Odd(), *given, scale=torch.rand(4) if real else (4,), flag="x")
+    found = trace(Odd(), *given, scale=torch.rand(4, device="cpu" if real else "meta"), flag="x")
     assert found.failure is None and found.method == ("real" if real else "meta")
     assert found.output_shape == {
         "out": (2, 5, 3),
