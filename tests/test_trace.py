@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import random
+import sys
 import time
 import tracemalloc
-import types
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -358,6 +359,68 @@ def test_a_model_in_half_precision_gets_inputs_in_half_precision() -> None:
     assert trace(smooth().bfloat16(), (1, 3, 8, 8)).failure is None
 
 
+def test_an_image_too_large_for_a_trial_is_not_refused_for_it() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True)).bfloat16()
+    assert trace(net, (1, 3, 4000, 4000)).failure is None
+
+
+def test_sums_over_no_axis_and_over_numbers_are_followed() -> None:
+    class Sums(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum().mean(0) + x.sum().sum(dim=-1).transpose(0, 0)
+
+    assert trace(Sums(), (1, 3)).output_shape == () and trace(Sums(), torch.rand(1, 3)).failure is None
+
+
+class Forgets(nn.Module):
+    """What the meta device forgets: memory formats, number types under autocast, errors that only it raises."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.conv, self.linear = what, nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.what == "format":
+            return self.conv(x.contiguous(memory_format=torch.channels_last)).view(1, -1)
+        if self.what == "autocast":
+            with torch.autocast("cpu"):
+                x = self.conv(x)
+            return self.linear(x.mean((2, 3)))
+        try:
+            k = int(x.detach().ne(x).sum().item()) + 1
+        except RuntimeError:
+            k = 7
+        return x[..., :k]
+
+
+@pytest.mark.parametrize("what", ["format", "autocast"])
+def test_what_the_meta_device_forgets_is_asked_of_fake_tensors(what: str) -> None:
+    found = trace(Forgets(what), (1, 3, 5, 6))
+    with pytest.raises(RuntimeError) as real:
+        Forgets(what)(torch.zeros(1, 3, 5, 6))
+    assert found.failure is not None and found.failure.message == str(real.value)
+
+
+def test_a_channels_last_model_is_followed() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), type("V", (nn.Module,), {"forward": lambda self, x: x.view(1, -1)})())
+    net = net.to(memory_format=torch.channels_last)
+    failure = trace(net, (1, 3, 5, 6)).failure
+    with pytest.raises(RuntimeError) as real:
+        net(torch.zeros(1, 3, 5, 6))
+    assert failure is None or failure.message == str(real.value)
+
+
+def test_an_error_that_real_tensors_do_not_raise_decides_nothing() -> None:
+    with pytest.raises(RealTensorNeeded):
+        trace(Forgets("caught"), (1, 3, 5, 6))
+    assert trace(Forgets("caught"), torch.rand(1, 3, 5, 6)).output_shape == (1, 3, 5, 1)
+
+
+def test_the_cause_says_what_the_message_says() -> None:
+    failure = trace(TutorialLeNet(), (1, 1, 36, 36)).failure
+    assert failure is not None and str(failure.cause) == failure.message
+
+
 class MakesTensors(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -459,7 +522,6 @@ def test_the_model_is_left_as_it_was(how: type[BaseException] | None, as_is: boo
     net[0][0].weight.grad = torch.ones_like(net[0][0].weight)
     net[1].register_forward_hook(lambda m, args, out: out * 1)
     net[0].register_forward_pre_hook(lambda m, args: None)
-    before = state_of(net)
     given: Any = torch.rand(2, 3, 6, 6) if real else (2, 3, 6, 6)
     before = state_of(net)
     if how is KeyboardInterrupt:
@@ -523,6 +585,64 @@ def test_weight_norm_and_parametrizations_run_on_the_twin() -> None:
         for given in ((2, 4), torch.rand(2, 4)):
             assert trace(net, given, as_is=True).output_shape == (2, 3)
         assert all(torch.equal(t, before[k]) for k, t in net.state_dict().items())
+
+
+def test_weights_that_a_forward_writes_into_are_a_copy() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.linear.weight.data.add_(1)
+            return self.linear(x.relu_())
+
+    net, x = Writes(), -torch.ones(1, 4)
+    before = net.linear.weight.clone()
+    assert trace(net, x).failure is None
+    assert torch.equal(net.linear.weight, before) and torch.equal(x, -torch.ones(1, 4))
+
+
+def test_a_wrapped_forward_and_a_hook_that_takes_itself_off_touch_the_twin_only() -> None:
+    net = smooth().train()
+    plain = net.forward
+    net.forward = lambda x: plain(x) * 1
+    handles = [net[0].register_forward_pre_hook(lambda m, args: handles[0].remove())]
+    for given in ((1, 3, 8, 8), torch.rand(1, 3, 8, 8)):
+        assert trace(net, given).failure is None
+    assert net[1].num_batches_tracked == 0 and len(net[0]._forward_pre_hooks) == 1
+
+
+def test_a_compiled_part_is_traced_as_what_it_was_made_of() -> None:
+    net = nn.Sequential(torch.compile(nn.Linear(4, 4)), nn.ReLU())
+    assert [s.kind for s in trace(net, (1, 4))] == ["Linear", "ReLU"]
+    assert trace(torch.compile(smooth()), (1, 3, 8, 8)).output_shape == (1, 8, 8, 8)
+
+
+def test_several_threads_may_trace_at_once() -> None:
+    net: nn.Module = nn.Linear(2, 2)
+    for _ in range(300):
+        net = nn.Sequential(net)
+    limit = sys.getrecursionlimit()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: trace(net, (1, 2)).failure, range(12)))
+    assert found == [None] * 12 and sys.getrecursionlimit() == limit
+
+
+def test_modules_keep_slots_and_parameters_keep_what_was_noted_on_them() -> None:
+    class Slots(nn.Module):
+        __slots__ = ("k",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(3))
+            self.w.scale = 2
+            self.k = 5
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x[..., : self.k] * self.w.scale
+
+    assert trace(Slots(), (1, 9)).output_shape == (1, 5)
 
 
 # Any size, any depth.
@@ -677,7 +797,3 @@ def test_what_each_head_of_vgg16_accepts(h: int, w: int, linear: bool, conv: tup
         assert other.output_shape == (1, 1000, *conv) and other["classifier.0"].output_shape == (1, 4096, *conv)
     if h >= 32:
         assert one["features.30"].output_shape == (1, 512, h // 32, w // 32)
-
-
-def test_module_types_are_all_known() -> None:
-    assert isinstance(trace, types.FunctionType)
