@@ -7,11 +7,26 @@
 """
 
 from fcnviz import models
+from fcnviz.equivalence import compare
 from fcnviz.errors import FcnvizError
 from fcnviz.law import Law, law
-from fcnviz.records import Failure, Shape, Step, Trace, Window
+from fcnviz.records import Failure, Shape, Step, Trace
+from fcnviz.surgery import convolutionalize, linear_to_conv
 from fcnviz.trace import trace  # from here on trace and law are the functions; their modules are only imported from
 
 __version__ = "0.1.0"
 
-__all__ = ["Failure", "FcnvizError", "Law", "Shape", "Step", "Trace", "Window", "law", "models", "trace"]
+__all__ = [
+    "Failure",
+    "FcnvizError",
+    "Law",
+    "Shape",
+    "Step",
+    "Trace",
+    "compare",
+    "convolutionalize",
+    "law",
+    "linear_to_conv",
+    "models",
+    "trace",
+]

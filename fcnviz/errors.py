@@ -19,3 +19,11 @@ class LawError(FcnvizError, RuntimeError):
 
 class RealTensorNeeded(FcnvizError, RuntimeError):
     """The forward looks at numbers, and shapes alone carry none: a real tensor has to be passed."""
+
+
+class SurgeryError(FcnvizError, ValueError):
+    """No convolution does what this Linear or network does: the sentence names the step and the reason."""
+
+
+class AlreadyConvolutional(UserWarning):
+    """There was nothing to cast: the network handed in is fully convolutional and was handed back as it is."""

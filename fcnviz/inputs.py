@@ -65,7 +65,7 @@ def read(model: object, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], name
     by_name = {k: _read(value, named) if _is_image_shape(value) else value for k, value in kwargs.items()}
     found = list(leaves((args, by_name), Shape, Tensor))
     if not found:
-        raise InputError(f"trace({type(model).__name__}) was given no input: add a shape such as (1, 3, 224, 224)")
+        raise InputError(f"{type(model).__name__} was given no input: add a shape such as (1, 3, 224, 224)")
     is_free = any(isinstance(leaf, Shape) or leaf.is_meta for leaf in found)
     if not is_free and any(t.is_meta for t in _tensors_of(model)):
         raise InputError(
@@ -131,7 +131,9 @@ def _shape(sizes: tuple[Any, ...] | list[Any], named: bool) -> Shape:
     if not sizes:
         raise InputError("() is no shape of an input: name its sizes, batch first, such as (1, 3, 224, 224)")
     for axis, size in enumerate(sizes):
-        if named and isinstance(size, str) and size.isidentifier():
+        if named and isinstance(size, str):
+            if not size.isidentifier():
+                raise InputError(f"{size!r} cannot name a size: a name is one word, such as 'H'")
             continue
         if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
             raise InputError(

@@ -32,6 +32,7 @@ from fcnviz.twin import Parts, parts_of
 
 PATHS = 200  # a model that needs more takes another path at nearly every size: it has no law worth reading
 SIZES = 2**20  # how many sizes are decided when the caller names no limit
+MOST = 2**26
 START = 224
 
 
@@ -243,6 +244,8 @@ def _limits(names: tuple[str, ...], within: int | Mapping[str, int] | None) -> d
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise InputError(f"within is {limit!r} for {name}: the largest size is a whole number from 1 up")
+    if math.prod(limits.values()) > MOST:
+        raise InputError(f"within {limits} there are more sizes than {MOST:,}, which is what one map can hold")
     return limits
 
 

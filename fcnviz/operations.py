@@ -181,5 +181,7 @@ def module_facts(module: nn.Module) -> Facts:
 @lru_cache(maxsize=4096)
 def is_torch_layer(cls: Any) -> bool:
     """True for a class of layer whose forward is torch's own: traced as one step. Any other forward is looked into."""
+    if "is_one_step" in vars(cls):  # a layer of ours that says so itself
+        return bool(cls.is_one_step)
     own = [getattr(cls, name, None) for name in ("forward", "_conv_forward")]
     return all((getattr(f, "__module__", "") or "").startswith("torch.") for f in own if f is not None)

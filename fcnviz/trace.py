@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
-from fcnviz.errors import RealTensorNeeded
+from fcnviz.errors import InputError, RealTensorNeeded
 from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
 from fcnviz.nested import leaves, mapped
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
@@ -234,7 +234,10 @@ def _given(wanted: Any, dtype: torch.dtype) -> Tensor:
 def _empty(device: str, wanted: Shape | Tensor, dtype: torch.dtype) -> Tensor:
     if isinstance(wanted, Tensor):
         return torch.empty_strided(wanted.shape, wanted.stride(), dtype=dtype, device=device)
-    return torch.empty(tuple(wanted), dtype=dtype, device=device)
+    try:
+        return torch.empty(tuple(wanted), dtype=dtype, device=device)
+    except RuntimeError as error:  # more bytes than a 64-bit number counts
+        raise InputError(f"{tuple(wanted)} is larger than any tensor can be: {said(error)}") from error
 
 
 def _on_fake(tensor: Tensor) -> Tensor:

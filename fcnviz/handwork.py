@@ -1,0 +1,295 @@
+"""Sums by hand and verdicts as text and HTML: what `equivalence` has found, written out.
+
+A sum of few products is written whole, as a student does it on paper: each factor, each product, the total. Of a long
+one there are the largest products and the running sum at some places, added up as a Linear and as a convolution. In a
+record every number stands in full; here most are cut to six digits, and the answers are not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from fcnviz.arithmetic import count
+
+if TYPE_CHECKING:
+    from fcnviz.equivalence import Comparison, Handwork, Proof
+
+__all__ = ["Sheet", "comparison_html", "comparison_text", "html", "proof_html", "proof_text", "sheet", "text"]
+
+ON_PAPER = 32  # a sum of at most so many products is written whole
+LARGEST = 5
+LINE = 116
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A small table: a title, heads, and rows of texts."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One answer in words: what is computed, then tables, then sums, each line a text."""
+
+    title: str
+    facts: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    sums: tuple[tuple[str, tuple[str, ...]], ...]
+    answers: tuple[str, ...]
+
+
+def sheet(work: Handwork) -> Sheet:
+    """A record turned into texts, the same for the terminal and the notebook."""
+    short = work.products.size <= ON_PAPER
+    return Sheet(
+        title=f"Output channel {work.channel}, cell {work.cell}, of {work.names[0]} and of {work.names[1]}",
+        facts=_facts(work),
+        grids=_maps(work) if short else (_largest(work), _milestones(work)),
+        sums=_whole_sums(work) if short else (),
+        answers=_answers(work),
+    )
+
+
+def _facts(work: Handwork) -> tuple[str, ...]:
+    c, h, w = work.products.shape
+    last = work.rows[1] - 1, work.columns[1] - 1
+    window = f"rows {_range(work.rows[0], last[0])} and columns {_range(work.columns[0], last[1])}"
+    return (
+        f"The window: {window} of each channel of the {_by(work.map)} map",
+        f"{c}·{h}·{w} = {count(work.products.size)} products and a bias; column = channel·{h * w} + row·{w} + column",
+    )
+
+
+def _range(first: int, last: int) -> str:
+    return count(first) if first == last else f"{count(first)} to {count(last)}"
+
+
+def _by(sizes: Iterable[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _short(number: float) -> str:
+    return f"{number:.6g}".replace("-", "−")
+
+
+def _factor(number: float) -> str:
+    return f"({_short(number)})" if number < 0 else _short(number)
+
+
+# A sum on paper
+
+
+def _maps(work: Handwork) -> tuple[Grid, ...]:
+    """The window and the kernel, channel by channel."""
+    grids = []
+    for c in range(len(work.products)):
+        of = f" of channel {c}" if len(work.products) > 1 else ""
+        for title, numbers in ((f"The window{of}", work.inputs[c]), (f"The kernel{of}", work.weights[c])):
+            grids.append(Grid(title, (), tuple(tuple(map(_short, row)) for row in numbers.tolist())))
+    return tuple(grids)
+
+
+def _whole_sums(work: Handwork) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    _, h, w = work.products.shape
+    pairs = [f"{_factor(a)}·{_factor(b)}" for a, b in zip(work.weights.flat, work.inputs.flat, strict=True)]
+    products = [_factor(p) for p in work.products.flat]
+    bias = [_factor(work.bias)]
+    linear = (" + ".join(pairs + bias), f"= {' + '.join(products + bias)}", f"= {_short(work.sums[0])}")
+    each = [
+        f"channel {n}: {' + '.join(pairs[n * h * w : (n + 1) * h * w])} = {_short(total)}"
+        for n, total in enumerate(work.channel_sums.tolist())
+    ]
+    total = f"{' + '.join([*map(_factor, work.channel_sums.tolist()), *bias])} = {_short(work.sums[1])}"
+    return ("As a Linear: one row, column after column", linear), (
+        "As a convolution: the sum of each channel, then their sum",
+        (*each, total),
+    )
+
+
+# The gist of a long sum
+
+
+def _largest(work: Handwork) -> Grid:
+    rows = [
+        (
+            count(product.column),
+            ", ".join(map(count, product.place)),
+            ", ".join(map(count, product.cell)),
+            f"{_factor(product.weight)}·{_factor(product.input)}",
+            _short(product.product),
+        )
+        for product in work.largest(LARGEST)
+    ]
+    heads = ("column", "channel, row, column", "cell of the map", "weight·input", "product")
+    return Grid("The largest products", heads, tuple(rows))
+
+
+def _milestones(work: Handwork) -> Grid:
+    """Running sums where as many channels are done: the same products, added in two orders."""
+    each = work.products[0].size
+    total = len(work.running_channels)
+    powers = {4**n for n in range(20) if 4**n < total}
+    rows = [
+        (
+            count(n),
+            count(n * each),
+            _full(work.running[n * each - 1].item(), work),
+            _full(work.running_channels[n - 1].item(), work),
+        )
+        for n in sorted({*powers, total})
+    ]
+    rows.append(("+ bias", "", _full(work.sums[0], work), _full(work.sums[1], work)))
+    heads = ("channels", "products", "as a Linear, column after column", "as a convolution, channel after channel")
+    return Grid("The running sum", heads, tuple(rows))
+
+
+def _full(number: float, work: Handwork) -> str:
+    """A number with as many digits as tell it from its neighbours."""
+    digits = 17 if work.dtype == "float64" else 9
+    return f"{number:.{digits}g}".replace("-", "−")
+
+
+def _answers(work: Handwork) -> tuple[str, ...]:
+    linear, conv = work.answers
+    names = [f"{name} answers" for name in work.names] + ["The stored numbers, added without rounding"]
+    numbers = [_full(linear, work), _full(conv, work), f"{work.exact:.17g}".replace("-", "−")]
+    lines = [f"{name}: {number}" for name, number in zip(names, numbers, strict=True)]
+    return (*lines, f"S = Σ|w||x| + |b| = {_short(work.absolute)}: the size against which rounding is measured")
+
+
+# Terminal and notebook
+
+
+def text(work: Handwork) -> str:
+    """The sheet for a terminal."""
+    page = sheet(work)
+    lines = [page.title, *page.facts]
+    for grid in page.grids:
+        lines += ["", grid.title, *_columns(grid)]
+    for title, sums in page.sums:
+        lines += ["", title, *(part for one in sums for part in _folded(one))]
+    return "\n".join([*lines, "", *page.answers])
+
+
+def _columns(grid: Grid) -> list[str]:
+    rows = [grid.heads, *grid.rows] if grid.heads else list(grid.rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _folded(line: str) -> list[str]:
+    """A sum on several lines if it is long, broken before a plus."""
+    lines, current = [], ""
+    for part in line.split(" + "):
+        joined = f"{current} + {part}" if current else part
+        if current and len(joined) > LINE:
+            lines.append(current)
+            joined = f"  + {part}"
+        current = joined
+    return ["  " + one for one in [*lines, current]]
+
+
+def html(work: Handwork) -> str:
+    """The sheet for a notebook; alignment stands in style attributes, which a notebook keeps."""
+    page = sheet(work)
+    parts = [f"<p><b>{_escape(page.title)}</b><br>{'<br>'.join(map(_escape, page.facts))}</p>"]
+    parts += [f'<div style="display:flex;flex-wrap:wrap;gap:0 2em">{"".join(map(_table, page.grids))}</div>']
+    for title, sums in page.sums:
+        parts.append(f"<p><b>{_escape(title)}</b><br>{'<br>'.join(map(_escape, sums))}</p>")
+    parts.append(f"<p>{'<br>'.join(map(_escape, page.answers))}</p>")
+    return f'<div class="fcnviz-sum">{"".join(parts)}</div>\n'
+
+
+def _table(grid: Grid) -> str:
+    right = ' style="text-align:right;padding:1px 6px"'
+    heads = "".join(f'<th scope="col"{right}>{_escape(head)}</th>' for head in grid.heads)
+    body = "".join("<tr>" + "".join(f"<td{right}>{_escape(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows)
+    head = f"<thead><tr>{heads}</tr></thead>" if heads else ""
+    caption = f'<caption style="text-align:left;white-space:nowrap">{_escape(grid.title)}</caption>'
+    return f"<table>{caption}{head}<tbody>{body}</tbody></table>"
+
+
+def _escape(words: str) -> str:
+    return escape(words, quote=False)
+
+
+# Verdicts
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison as a few lines: what, how far apart, how far rounding may go, and the verdict."""
+    return "\n".join(": ".join(filter(None, line)) for line in _comparison_lines(comparison))
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The same as a small table."""
+    return _two_columns(_comparison_lines(comparison))
+
+
+def _comparison_lines(found: Comparison) -> Sequence[tuple[str, str]]:
+    shapes = " and ".join(_by(shape) for shape in found.shapes)
+    most = f"{_short(found.difference)}, where answers go up to {_short(found.scale)}"
+    bound = f"2·γₙ·Σ|w||x| ≤ {_short(found.bound)}, with n = {count(found.roundings)} and u = {_power(found.unit)}"
+    return (
+        (f"{found.names[0]} against {found.names[1]}", ""),
+        ("answers", f"{shapes}, {found.dtype}, of an input {_by(found.input_shape)}"),
+        ("equal bit for bit", f"{count(found.equal)} of {count(found.outputs)}"),
+        ("largest difference", most),
+        ("relative error", _short(found.relative_error)),
+        ("what rounding can do", bound),
+        ("largest part of its bound", _short(found.share)),
+        ("in ε·Σ|w||x|", _short(found.eps) + _doubt(found)),
+        ("verdict", found.verdict),
+    )
+
+
+def _doubt(found: Comparison) -> str:
+    if found.verdict != "within rounding" or found.is_usual:
+        return ""
+    return f", more than √n = {_short(math.sqrt(found.roundings))}: unusual for rounding; look again in float64"
+
+
+def _power(unit: float) -> str:
+    return "2" + f"{math.log2(unit):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def proof_text(proof: Proof) -> str:
+    """Why no sum can be rounded, in two lines."""
+    return "\n".join(": ".join(line) for line in _proof_lines(proof))
+
+
+def proof_html(proof: Proof) -> str:
+    """The same as a small table."""
+    return _two_columns(_proof_lines(proof))
+
+
+def _proof_lines(proof: Proof) -> Sequence[tuple[str, str]]:
+    factors = f"{count(proof.terms)}·{count(proof.weight)}·{count(proof.input)} + {count(proof.bias)}"
+    sign = "<" if proof.holds else "≥"
+    power = f"{count(proof.limit)} = {_power(float(proof.limit))}"
+    exact = "every order of summation is exact" if proof.holds else "nothing is proved"
+    return (
+        (
+            "whole numbers",
+            f"{count(proof.terms)} products of |w| ≤ {count(proof.weight)} and |x| ≤ {count(proof.input)}",
+        ),
+        ("no partial sum exceeds", f"{factors} = {count(proof.largest)} {sign} {power}: {exact}"),
+    )
+
+
+def _two_columns(lines: Iterable[tuple[str, str]]) -> str:
+    left = ' style="text-align:left"'
+    rows = "".join(
+        f'<tr><th scope="row"{left}>{_escape(name)}</th><td{left}>{_escape(value)}</td></tr>'
+        if value
+        else f'<tr><th colspan="2" scope="colgroup"{left}>{_escape(name)}</th></tr>'
+        for name, value in lines
+    )
+    return f'<table class="fcnviz-verdict"><tbody>{rows}</tbody></table>\n'

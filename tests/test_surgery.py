@@ -1,0 +1,667 @@
+"""Linear becomes Conv without a copy, and a classifier a network that answers at every place."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from nets import UNet
+from torch import Tensor, nn
+
+from fcnviz import law, models, trace
+from fcnviz.errors import AlreadyConvolutional, FcnvizError, InputError, SurgeryError
+from fcnviz.surgery import convolutionalize, linear_to_conv
+
+SMALL = (3, 5, 4)  # channels, height, width of the map under the small Linear
+
+
+def gamma(terms: int, dtype: torch.dtype) -> float:
+    """How far a sum of so many terms, in any order, can be from the exact one, relative to the sum of their sizes."""
+    unit = torch.finfo(dtype).eps / 2
+    return terms * unit / (1 - terms * unit)
+
+
+@pytest.fixture
+def linear() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3 * 5 * 4, 32)
+
+
+def as_plain(conv: nn.Conv2d) -> nn.Conv2d:
+    """torch's own convolution with the same settings and parameters."""
+    plain = nn.Conv2d(
+        *(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups),
+        bias=conv.bias is not None,
+        padding_mode=conv.padding_mode,
+        device="meta",
+    )
+    plain.weight, plain.bias = conv.weight, conv.bias
+    return plain
+
+
+def same_within_rounding(found: Tensor, wanted: Tensor, conv: nn.Conv2d, x: Tensor) -> bool:
+    sizes = F.conv2d(x.abs().double(), conv.weight.abs().double(), None, conv.stride, 0, conv.dilation, conv.groups)
+    bound = 2 * gamma(conv.weight[0].numel() + 1, found.dtype) * (sizes + 1)
+    return bool(((found - wanted).abs() <= bound).all())
+
+
+# One Linear.
+
+
+def test_the_cast_lies_in_the_memory_of_the_linear(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    assert conv.weight.shape == (32, *SMALL)
+    assert conv.weight.data_ptr() == linear.weight.data_ptr() and conv.bias.data_ptr() == linear.bias.data_ptr()
+    with torch.no_grad():
+        linear.weight[3, 7] = 42
+    assert conv.weight.flatten(1)[3, 7] == 42
+
+
+def test_the_cast_is_a_convolution_to_the_eye(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    assert isinstance(conv, nn.Conv2d)
+    assert repr(conv) == "Conv2d(3, 32, kernel_size=(5, 4), stride=(1, 1))"
+    assert {k: v.shape for k, v in conv.state_dict().items()} == {"weight": (32, *SMALL), "bias": (32,)}
+    assert all(isinstance(p, nn.Parameter) and p.is_leaf and p.requires_grad for p in conv.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_on_one_map_the_cast_answers_as_the_linear(linear: nn.Linear, batch: int, dtype: torch.dtype) -> None:
+    linear = linear.to(dtype)
+    x = torch.randn(batch, *SMALL, dtype=dtype)
+    conv = linear_to_conv(linear, SMALL)
+    assert same_within_rounding(conv(x), linear(x.flatten(1))[..., None, None], conv, x)
+
+
+@pytest.mark.parametrize("size", [(5, 4), (6, 4), (9, 8), (30, 30)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_cast_answers_as_plain_conv2d_at_every_size(linear: nn.Linear, size: Any, dtype: torch.dtype) -> None:
+    conv = linear_to_conv(linear.to(dtype), SMALL)
+    x = torch.randn(2, 3, *size, dtype=dtype)
+    found, wanted = conv(x), as_plain(conv)(x)
+    assert found.shape == wanted.shape and found.is_contiguous()
+    assert same_within_rounding(found, wanted, conv, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_and_bfloat16(linear: nn.Linear, dtype: torch.dtype) -> None:
+    x = torch.randn(2, 3, 7, 6).to(dtype)
+    conv = linear_to_conv(linear.to(dtype), SMALL)
+    exact = as_plain(linear_to_conv(linear.double(), SMALL))(x.double())
+    assert conv(x).dtype == dtype
+    assert torch.allclose(conv(x).double(), exact, rtol=0, atol=20 * torch.finfo(dtype).eps)
+    assert conv.weight.dtype == dtype  # linear.double() took new memory and left the cast alone
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stride": (2, 3)},
+        {"padding": (2, 1)},
+        {"padding": "same"},
+        {"padding": "valid"},
+        {"padding": (1, 1), "padding_mode": "reflect"},
+        {"dilation": (2, 2)},
+        {"stride": (2, 2), "padding": (1, 0), "dilation": (2, 1)},
+    ],
+)
+def test_every_other_setting_is_what_plain_conv2d_does(linear: nn.Linear, settings: dict[str, Any]) -> None:
+    conv = type(linear_to_conv(linear, SMALL))(3, 32, (5, 4), **settings)
+    x = torch.randn(2, 3, 14, 13)
+    assert torch.allclose(conv(x), as_plain(conv)(x), rtol=0, atol=1e-5)
+    grouped = type(conv)(4, 32, 3, groups=2, **settings)
+    y = torch.randn(2, 4, 14, 13)
+    assert torch.equal(grouped(y), as_plain(grouped)(y))
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 8), (2, 4, 9, 8), (2, 3, 4, 4), (0, 3, 9, 8), (2, 3, 9)])
+def test_odd_inputs_are_taken_or_refused_as_by_conv2d(linear: nn.Linear, shape: tuple[int, ...]) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    assert said_of(conv, shape) == said_of(as_plain(conv), shape)
+
+
+def said_of(conv: nn.Conv2d, shape: tuple[int, ...]) -> Any:
+    try:
+        return conv(torch.zeros(shape)).shape
+    except RuntimeError as error:
+        return str(error)
+
+
+def test_numbers_of_another_type_are_refused_in_torchs_words(linear: nn.Linear) -> None:
+    with pytest.raises(RuntimeError, match="type"):
+        linear_to_conv(linear, SMALL)(torch.zeros(1, *SMALL, dtype=torch.float64))
+
+
+def test_channels_last_and_views_go_through(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    x = torch.randn(2, 3, 12, 9)
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(conv(last), conv(x), rtol=0, atol=1e-5)
+    assert torch.allclose(conv(x[:, :, 1::2]), as_plain(conv)(x[:, :, 1::2]), rtol=0, atol=1e-5)
+    assert torch.allclose(conv.to(memory_format=torch.channels_last)(last), conv(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(5, 4), (8, 7)])
+def test_gradients_are_those_of_the_linear_reshaped(linear: nn.Linear, size: tuple[int, int]) -> None:
+    linear = linear.double()
+    conv = linear_to_conv(linear, SMALL)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(conv(x).shape, dtype=torch.float64)
+    (weights * conv(x)).sum().backward()
+    by_conv, x.grad = x.grad, None
+    rows = F.unfold(x, (5, 4)).transpose(1, 2)  # the Linear on each window
+    (weights.flatten(2).transpose(1, 2) * linear(rows)).sum().backward()
+    assert torch.allclose(conv.weight.grad.flatten(1), linear.weight.grad, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(conv.bias.grad, linear.bias.grad, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(by_conv, x.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_the_fast_way_can_be_differentiated_twice(linear: nn.Linear) -> None:
+    conv = linear_to_conv(nn.Linear(8, 16).double(), (2, 2, 2))
+    x = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, w: conv._conv_forward(x, w, None), (x, conv.weight))
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_an_optimiser_of_either_moves_both(linear: nn.Linear, optimizer: Any) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    before = linear.weight.detach().clone()
+    for layer, x in ((conv, torch.randn(2, *SMALL)), (linear, torch.randn(2, 60))):
+        layer(x).square().sum().backward()
+        optimizer(layer.parameters(), lr=0.01).step()
+        assert torch.equal(conv.weight.flatten(1), linear.weight)
+    assert not torch.equal(linear.weight, before)
+
+
+def test_a_frozen_linear_gives_a_frozen_cast(linear: nn.Linear) -> None:
+    assert not any(p.requires_grad for p in linear_to_conv(linear.requires_grad_(False), SMALL).parameters())
+
+
+def test_no_bias(linear: nn.Linear) -> None:
+    conv = linear_to_conv(nn.Linear(60, 32, bias=False), SMALL)
+    assert conv.bias is None and conv(torch.zeros(1, 3, 6, 6)).abs().sum() == 0
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda conv: pickle.loads(pickle.dumps(conv))])
+def test_a_copy_computes_the_same_in_memory_of_its_own(linear: nn.Linear, again: Any) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    copied = again(conv)
+    x = torch.randn(1, 3, 9, 9)
+    assert torch.equal(copied(x), conv(x)) and type(copied) is type(conv)
+    assert copied.weight.data_ptr() != conv.weight.data_ptr()
+    copied.load_state_dict(linear.state_dict())
+
+
+def test_moving_the_cast_leaves_the_linear_as_it_is(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL).double()
+    assert (conv.weight.dtype, linear.weight.dtype, linear.bias.dtype) == (torch.float64, torch.float32, torch.float32)
+    assert conv(torch.zeros(1, *SMALL, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_a_state_dict_of_the_linear_loads_and_stays_as_it_is(linear: nn.Linear) -> None:
+    other = nn.Linear(60, 32)
+    state = other.state_dict()
+    conv = linear_to_conv(linear, SMALL)
+    conv.load_state_dict(state)
+    assert torch.equal(linear.weight, other.weight) and state["weight"].shape == (32, 60)
+    conv.load_state_dict(linear_to_conv(other, SMALL).state_dict())
+
+
+def test_the_cast_is_one_step_of_a_trace_and_its_law_is_known(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    (step,) = trace(conv, (1, 3, 9, 9))
+    assert (step.kind, step.operation, step.output_shape, step.is_call) == ("Conv2d", "conv", (1, 32, 5, 6), False)
+    assert step.window is not None and step.window.kernel == (5, 4)
+    (real,) = trace(conv, torch.zeros(1, 3, 9, 9))
+    assert (real.output_shape, real.macs, real.params) == (step.output_shape, step.macs, step.params)
+    found = law(conv, (1, 3, "H", "W"), within=32)
+    assert str(found.steps[-1].output_shape) == "(1, 32, H - 4, W - 3)"
+
+
+def test_compiled_graphs_see_plain_conv2d(linear: nn.Linear) -> None:
+    conv = linear_to_conv(linear, SMALL)
+    assert "conv2d" in torch.fx.symbolic_trace(conv).code
+    traced = torch.jit.trace(conv, torch.zeros(1, 3, 9, 9))
+    assert traced(torch.zeros(2, 3, 12, 8)).shape == (2, 32, 8, 5)
+
+
+def test_a_map_of_another_size_is_refused_with_both_products() -> None:
+    wide = nn.Linear(512 * 7 * 7, 8, device="meta")
+    with pytest.raises(SurgeryError) as caught:
+        linear_to_conv(wide, (512, 8, 8))
+    assert str(caught.value).replace("\u202f", " ") == (
+        "Linear has 25 088 columns, a 512×8×8 map has another count: 25 088 ≠ 512·8·8 = 32 768"
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (60,), (3, 20), (3, 5, 0), (3, -5, -4), (3.0, 5, 4), None, "3x5", (True, 60, 1)])
+def test_what_is_no_map_is_refused(linear: nn.Linear, shape: Any) -> None:
+    with pytest.raises(
+        SurgeryError, match="Linear is cast for a map of .channels, height, width., each from 1 up, not"
+    ):
+        linear_to_conv(linear, shape)
+
+
+def test_what_is_no_plain_linear_is_refused(linear: nn.Linear) -> None:
+    with pytest.raises(SurgeryError, match="casts an nn.Linear, and was given Conv2d"):
+        linear_to_conv(nn.Conv2d(3, 3, 1), (3, 1, 1))  # type: ignore[arg-type]
+    with pytest.raises(SurgeryError, match="the weight of ParametrizedLinear is computed from other"):
+        linear_to_conv(nn.utils.parametrizations.weight_norm(linear), SMALL)
+    with pytest.raises(SurgeryError, match="LazyLinear has no weight yet"):
+        linear_to_conv(nn.LazyLinear(3), SMALL)
+    assert issubclass(SurgeryError, FcnvizError)
+
+
+# Whole networks.
+
+
+def vgg_like(norm: bool = False, head: str = "flatten", last: nn.Module | None = None) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((3, 8), (8, 16)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), *([nn.BatchNorm2d(outputs)] if norm else []), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+    pool = {"flatten": [], "adaptive": [nn.AdaptiveAvgPool2d((4, 4))], "max": [nn.AdaptiveMaxPool2d((4, 2))]}[head]
+    columns = 16 * 4 * (2 if head == "max" else 4)
+    dense = [nn.Linear(columns, 24), *([nn.BatchNorm1d(24)] if norm else []), nn.ReLU(inplace=True), nn.Dropout()]
+    return nn.Sequential(
+        nn.Sequential(*layers), *pool, nn.Flatten(), nn.Sequential(*dense, nn.Linear(24, 10)), *([last] if last else [])
+    )
+
+
+class Block(nn.Module):
+    """A residual block with a gate, as in squeeze-and-excitation, made of Linears."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, gate: bool) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride)
+        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.gate = (
+            nn.Sequential(nn.Linear(outputs, 4), nn.ReLU(), nn.Linear(4, outputs), nn.Sigmoid()) if gate else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x))
+        if self.gate is not None:
+            y = y * self.gate(self.squeeze(y).view(y.size(0), -1)).view(y.size(0), -1, 1, 1)
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNetLike(nn.Module):
+    def __init__(self, gate: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.layer1 = nn.Sequential(Block(8, 8, 1, gate), Block(8, 12, 2, gate))
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(12, 10)
+
+    def forward(self, x: Tensor, features: bool = False) -> Tensor:
+        x = self.layer1(self.stem(x))
+        if features:
+            return x
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+class Ending(nn.Module):
+    """A convolution, and a forward that ends in one of the many ways."""
+
+    def __init__(self, end: Any, channels: int = 8) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.fc, self.norm, self.end = nn.Linear(channels, 10), nn.BatchNorm1d(channels), end
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self, F.relu(self.conv(x)))
+
+
+class Parameters(nn.Module):
+    """No layers: weights and calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel, self.bias = nn.Parameter(torch.randn(8, 3, 3, 3) / 5), nn.Parameter(torch.randn(10))
+        self.first, self.second = nn.Parameter(torch.randn(24, 8 * 49) / 20), nn.Parameter(torch.randn(10, 24) / 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.conv2d(x, self.kernel).relu(), 2).reshape(x.shape[0], -1)
+        x = F.dropout(F.relu(F.linear(x, self.first)), training=self.training)
+        return F.log_softmax(F.linear(input=x, weight=self.second, bias=self.bias), dim=-1)
+
+
+class OwnFlatten(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(-1, 8 * 8 * 8)
+
+
+def squeezenet_like() -> nn.Sequential:
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(8, 6, 3))
+    classifier = nn.Sequential(nn.Dropout(), nn.Conv2d(6, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1)))
+    return nn.Sequential(body, classifier, nn.Flatten())
+
+
+def mobilenet_like() -> Ending:
+    return Ending(lambda net, x: net.fc(F.dropout(x.mean([2, 3]), 0.5, net.training)))
+
+
+SIZE = (1, 3, 16, 16)
+CAST: dict[str, Any] = {
+    "vgg": vgg_like,
+    "vgg with norm": lambda: vgg_like(norm=True),
+    "vgg adaptive": lambda: vgg_like(head="adaptive"),
+    "vgg, softmax": lambda: vgg_like(last=nn.Softmax(dim=-1)),
+    "vgg, log-softmax": lambda: vgg_like(last=nn.LogSoftmax(1)),
+    "pooled in blocks": lambda: vgg_like(head="max"),
+    "resnet": ResNetLike,
+    "resnet with gates": lambda: ResNetLike(gate=True),
+    "mobilenet": mobilenet_like,
+    "squeezenet": squeezenet_like,
+    "parameters": Parameters,
+    "flatten of its own": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), OwnFlatten(), nn.Linear(512, 10)),
+    "no convolution": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 20), nn.Tanh(), nn.Linear(20, 10)),
+    "pool as large as the map": lambda: Ending(lambda n, x: n.fc(F.avg_pool2d(x, x.size()[2:]).view(x.size(0), -1))),
+    "pool, squeeze": lambda: Ending(lambda n, x: n.fc(F.adaptive_max_pool2d(x, 1).squeeze())),
+    "fixed pool": lambda: Ending(lambda n, x: n.fc(torch.flatten(F.avg_pool2d(x, 8), 1))),
+    "mean of means": lambda: Ending(lambda n, x: n.fc(x.mean(3).mean(2))),
+    "mean of cells": lambda: Ending(lambda n, x: n.fc(x.view(x.shape[0], x.shape[1], -1).mean(-1))),
+    "mean, kept": lambda: Ending(lambda n, x: n.fc(x.mean((-2, -1), keepdim=True)[:, :, 0, 0])),
+    "amax": lambda: Ending(lambda n, x: n.fc(torch.amax(x, (2, 3)))),
+    "norm": lambda: Ending(lambda n, x: n.fc(n.norm(x.mean((2, 3))))),
+    "two pools": lambda: Ending(lambda n, x: n.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], -1)), 16),
+    "two heads, added": lambda: Ending(lambda n, x: n.fc(x.mean((2, 3))) + n.fc(x.amax((2, 3)))),
+    "probabilities": lambda: Ending(lambda n, x: F.softmax(n.fc(x.mean((2, 3))), -1)),
+    "narrow": lambda: Ending(lambda n, x: n.fc(x.view(x.size(0), -1)[:, :]), 8 * 64),
+}
+every_cast = pytest.mark.parametrize("make", CAST.values(), ids=CAST.keys())
+
+
+def filled(make: Any) -> nn.Module:
+    torch.manual_seed(0)
+    model = make().eval().double()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+@every_cast
+def test_at_its_own_size_the_dense_net_answers_as_the_classifier(make: Any) -> None:
+    model = filled(make)
+    dense = convolutionalize(model, SIZE)
+    x = torch.randn(3, *SIZE[1:], dtype=torch.float64)
+    wanted = model(x)
+    found = dense(x)
+    assert found.shape == (*wanted.shape, 1, 1)
+    # Sums of at most 768 terms, two or three in a row; weights and maps are of size 1.
+    assert (found[:, :, 0, 0] - wanted).abs().max() <= 2 * gamma(4 * 768, torch.float64) * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["vgg", "pooled in blocks", "resnet with gates", "squeezenet", "parameters"])
+def test_the_law_gives_the_size_of_every_map(name: str) -> None:
+    dense = convolutionalize(filled(CAST[name]), SIZE)
+    found = law(dense, (1, 3, "H", "W"), within=48)
+    for h, w in ((16, 16), (32, 24), (37, 48)):
+        assert tuple(dense(torch.zeros(1, 3, h, w, dtype=torch.float64)).shape) == found.at(H=h, W=w).output_shape
+    assert found.at(H=48, W=48).output_shape[2:] > (1, 1)
+
+
+@pytest.mark.parametrize("name", ["no convolution", "fixed pool", "amax", "narrow", "two pools", "parameters"])
+def test_without_padding_each_cell_is_the_classifier_on_its_window(name: str) -> None:
+    model = filled(CAST[name])
+    if hasattr(model, "conv"):
+        model.conv = nn.Conv2d(3, 8, 2, 2).double()
+    dense = convolutionalize(model, SIZE)
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    maps = dense(x)
+    step = {"no convolution": 1}.get(name, 2)
+    assert maps.shape[2] == 16 // step + 1
+    for i, j in ((0, 0), (0, -1), (-1, 0), (maps.shape[2] // 2,) * 2):
+        top, left = (n % maps.shape[2] * step for n in (i, j))
+        window = x[:, :, top : top + 16, left : left + 16]
+        assert torch.allclose(maps[:, :, i, j], model(window), rtol=1e-12, atol=1e-12)
+
+
+@every_cast
+def test_names_and_memory_are_shared_and_the_model_stays(make: Any) -> None:
+    model = filled(make)
+    before = {name: (type(m), m.training, dict(m.__dict__)) for name, m in model.named_modules()}
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    dense = convolutionalize(model, SIZE)
+    assert list(dense.state_dict()) == list(state)
+    own = dict(model.named_parameters())
+    assert all(p.data_ptr() == own[name].data_ptr() and p is not own[name] for name, p in dense.named_parameters())
+    assert {name: (type(m), m.training, dict(m.__dict__)) for name, m in model.named_modules()} == before
+    dense.load_state_dict(state)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["vgg with norm", "resnet with gates", "parameters"])
+def test_a_dense_net_can_be_copied_moved_and_halved(name: str) -> None:
+    dense = convolutionalize(filled(CAST[name]), SIZE)
+    x = torch.randn(2, 3, 24, 24, dtype=torch.float64)
+    assert torch.equal(copy.deepcopy(dense)(x), dense(x))
+    assert torch.equal(pickle.loads(pickle.dumps(dense))(x), dense(x))
+    assert dense.float()(x.float()).shape == dense.bfloat16()(x.bfloat16()).shape
+    assert trace(dense, (1, 3, 24, 24)).failure is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_classifier_in_half_precision_is_cast_in_it(dtype: torch.dtype) -> None:
+    model = filled(CAST["vgg"]).to(dtype)
+    dense = convolutionalize(model, SIZE)
+    x = torch.rand(1, *SIZE[1:], dtype=dtype)
+    assert dense(x).dtype == dtype
+    assert torch.allclose(dense(x).flatten(1), model(x), rtol=0, atol=20 * torch.finfo(dtype).eps)
+
+
+def test_training_and_its_flags_go_on() -> None:
+    model = filled(mobilenet_like).train()
+    dense = convolutionalize(model, SIZE)
+    x = torch.randn(1, *SIZE[1:], dtype=torch.float64)
+    assert dense.training and not torch.equal(dense(x), dense(x))  # F.dropout follows the flag
+    assert torch.equal(dense.eval()(x), dense(x))
+    dense(x).sum().backward()
+    assert all(p.grad is not None for name, p in dense.named_parameters() if "norm" not in name)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_forward_that_has_more_to_do_in_training_is_cast_as_it_runs_in_eval_mode() -> None:
+    end = lambda net, x: (net.fc(x.mean((2, 3))), x) if net.training else net.fc(x.mean((2, 3)))  # noqa: E731
+    dense = convolutionalize(filled(lambda: Ending(end)).train(), SIZE)
+    assert dense.training and dense(torch.zeros(2, *SIZE[1:], dtype=torch.float64)).shape == (2, 10, 1, 1)
+
+
+def test_modules_keep_their_classes_and_only_the_forward_that_flattens_is_rewritten() -> None:
+    dense = convolutionalize(filled(ResNetLike), SIZE)
+    assert type(dense).__name__ == "ResNetLike" and "class" not in str(dense) and "def forward" not in str(dense)
+    assert isinstance(dense.layer1[1], Block) and isinstance(dense.fc, nn.Conv2d)
+    plain = convolutionalize(models.vgg16(), (1, 3, 224, 224))
+    assert isinstance(plain, models.VGG16) and isinstance(plain.flatten, nn.Identity)
+
+
+@pytest.mark.parametrize("head", ["linear", "adaptive"])
+@pytest.mark.parametrize(("name", "side"), [("vgg16", 7), ("alexnet", 6)])
+def test_the_networks_of_the_course_become_their_convolutional_forms(name: str, side: int, head: Any) -> None:
+    make = getattr(models, name)
+    dense, wanted = convolutionalize(make(head), (1, 3, 224, 224)), make("conv")
+    assert {k: v.shape for k, v in dense.state_dict().items()} == {k: v.shape for k, v in wanted.state_dict().items()}
+    for size in ((224, 224), (256, 320), (500, 500)):
+        assert trace(dense, (1, 3, *size)).output_shape == trace(wanted, (1, 3, *size)).output_shape
+    first = next(m for m in dense.classifier if isinstance(m, nn.Conv2d))
+    assert first.kernel_size == (side, side)
+    dense.load_state_dict(make().state_dict(), assign=True)
+
+
+def test_alexnet_with_real_weights_answers_the_same() -> None:
+    model = models.alexnet(seed=0)
+    dense = convolutionalize(model, (1, 3, 224, 224))
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, wanted = dense(x), model(x)
+    assert found.shape == (1, 1000, 1, 1)
+    # Three sums of 9 216 and 4 096 terms, of which rounding rarely adds up: a hundredth of the bound is wide.
+    assert (found.flatten(1) - wanted).abs().max() <= gamma(9216, torch.float32) * wanted.abs().max()
+    with torch.no_grad():
+        assert dense(torch.zeros(1, 3, 288, 320)).shape == (1, 1000, 3, 4)
+
+
+def test_lenet_is_cast_from_its_functional_forward() -> None:
+    model = models.lenet(seed=0).double()
+    dense = convolutionalize(model, (1, 1, 32, 32))
+    x = torch.randn(4, 1, 32, 32, dtype=torch.float64)
+    assert torch.allclose(dense(x).flatten(1), model(x), rtol=0, atol=1e-13)
+    assert dense.fc1.kernel_size == (5, 5) and dense(x[..., :, :].repeat(1, 1, 2, 2)).shape == (4, 10, 9, 9)
+
+
+def test_pooling_in_blocks_becomes_pooling_with_stride_1_and_a_kernel_with_gaps() -> None:
+    dense = convolutionalize(models.vgg16("adaptive"), (1, 3, 448, 448))
+    assert repr(dense.avgpool) == "AvgPool2d(kernel_size=(2, 2), stride=1, padding=0)"
+    assert (dense.classifier[0].kernel_size, dense.classifier[0].dilation) == ((7, 7), (2, 2))
+    assert trace(dense, (1, 3, 480, 480)).output_shape == (1, 1000, 2, 2)
+
+
+def test_parameters_that_the_forward_does_not_use_keep_their_names() -> None:
+    model = filled(lambda: Ending(lambda n, x: n.fc(x.mean((2, 3)))))
+    assert "norm.weight" in convolutionalize(model, SIZE).state_dict()
+
+
+# What is there already, and what cannot be.
+
+
+@pytest.mark.parametrize("make", [models.two_convolutions, lambda: models.vgg16("conv"), UNet])
+def test_a_fully_convolutional_model_comes_back_as_it_is_and_says_so(make: Any) -> None:
+    model = make()
+    with pytest.warns(AlreadyConvolutional, match="fully convolutional already, and is returned as it is"):
+        assert convolutionalize(model, (1, 3, 224, 224)) is model
+
+
+def test_a_dense_net_is_not_cast_again() -> None:
+    dense = convolutionalize(models.vgg16(), (1, 3, 224, 224))
+    with pytest.warns(AlreadyConvolutional):
+        assert convolutionalize(dense, (1, 3, 224, 224)) is dense
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.attention = nn.Conv2d(3, 8, 4, 4), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.fc((tokens + self.attention(tokens, tokens, tokens)[0]).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lstm, self.fc = nn.Conv2d(3, 8, 3), nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.lstm(self.conv(x).mean(2).transpose(1, 2))[0][:, -1])
+
+
+class Joined(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 3, stride, 1)
+        self.fc = nn.Linear(4 * 64 + 4 * (16 // stride) ** 2, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.cat([self.a(x).flatten(1), self.b(x).flatten(1)], 1))
+
+
+def ending(end: Any, channels: int = 8) -> Any:
+    return lambda: Ending(end, channels)
+
+
+REFUSED: dict[str, Any] = {
+    "attention": (Attention, r"attention \(MultiheadAttention\): every place of the image takes part in every answer"),
+    "lstm": (Recurrent, r"lstm \(LSTM\): every place"),
+    "joined, two sizes": (lambda: Joined(4), r"cat \(cat\): it joins maps of different sizes"),
+    "joined, one size": (
+        lambda: Joined(2),
+        r"cat \(cat\): it joins flattened maps; maps of one size can be joined bef",
+    ),
+    "uneven": (
+        ending(lambda n, x: n.fc(F.adaptive_avg_pool2d(x, 3).flatten(1)), 72),
+        "8 → 3 cells takes uneven windows",
+    ),
+    "repeated cells": (
+        ending(lambda n, x: n.fc(F.adaptive_avg_pool2d(x, 16).flatten(1)), 2048),
+        "8 → 16 cells takes un",
+    ),
+    "norm of cells": (
+        ending(lambda n, x: n.fc(n.norm(x.flatten(1))), 512),
+        r"norm \(BatchNorm1d\): it treats the 8·8·8",
+    ),
+    "softmax of cells": (
+        ending(lambda n, x: n.fc(x.flatten(1).softmax(1)), 512),
+        r"softmax \(softmax\): it treats the",
+    ),
+    "other order": (ending(lambda n, x: n.fc(x.flatten(2).mT.flatten(1)), 512), "another order since mT"),
+    "sum": (ending(lambda n, x: n.fc(x.sum((2, 3)))), "no pooling does what sum does"),
+    "over channels": (ending(lambda n, x: n.fc(x.mean((1, 2)))), r"mean \(mean\): it takes other axes"),
+    "per row": (
+        ending(lambda n, x: n.fc(x.flatten(2)).mean(1), 64),
+        r"fc \(Linear\): it takes rows of 64 numbers, not",
+    ),
+    "part of it": (ending(lambda n, x: n.fc(x.flatten(1)[:, :100]), 100), "it takes only some of the numbers"),
+    "in reverse": (ending(lambda n, x: n.fc(x.flatten(1)[:, list(range(511, -1, -1))]), 512), "or in another order"),
+    "batch": (ending(lambda n, x: n.fc(x.reshape(-1, 64)), 64), "it mixes the images of a batch"),
+    "weighted": (ending(lambda n, x: n.fc(x.mean((2, 3)) * n.norm.weight)), r"mul \(mul\): fcnviz knows no step"),
+    "no linear": (ending(lambda n, x: x.flatten(1)), "returns a whole map in one row: there is no Linear"),
+    "layer norm": (
+        ending(lambda n, x: n.fc(F.layer_norm(x.mean((2, 3)), (8,)))),
+        "layer_norm: it|fcnviz knows no step",
+    ),
+    "two roles": (
+        ending(lambda n, x: n.fc(x.mean((2, 3))) + n.fc(x[:, :, 0].mean(2))),
+        "getitem",
+    ),
+    "branch on size": (
+        ending(lambda n, x: n.fc(x.mean((2, 3))) if x.shape[2] > 3 else x),
+        "torch.fx cannot follow its",
+    ),
+    "back to a map": (
+        ending(lambda n, x: n.fc(x.flatten(1)).view(-1, 10, 1, 1).expand(-1, 10, 4, 4), 512),
+        "takes no larger",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_cast_is_named_with_the_reason(make: Any, sentence: str) -> None:
+    with pytest.raises(SurgeryError, match=sentence) as caught:
+        convolutionalize(make(), SIZE)
+    assert "cannot be cast: " in str(caught.value)
+
+
+def test_a_size_that_the_model_refuses_is_refused_in_torchs_words() -> None:
+    with pytest.raises(
+        SurgeryError, match=r"VGG16 does not run on \(1, 3, 256, 256\): classifier.0 \(Linear\): mat1 and"
+    ):
+        convolutionalize(models.vgg16(), (1, 3, 256, 256))
+
+
+@pytest.mark.parametrize("shape", [(), (3, 224, 224), (1, 3, 224), 224, "224"])
+def test_what_is_no_shape_of_images_is_refused(shape: Any) -> None:
+    with pytest.raises(InputError, match="needs the shape .N, C, H, W. that the model was made for, and was given"):
+        convolutionalize(models.vgg16(), shape)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(InputError, match="VGG16 is a class"):
+        convolutionalize(models.VGG16, SIZE)  # type: ignore[arg-type]
+    with pytest.raises(FcnvizError):
+        convolutionalize(torch.jit.script(nn.Linear(3, 3)), SIZE)
+
+
+def test_weights_that_are_computed_are_refused_by_name() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(768, 10)))
+    with pytest.raises(SurgeryError, match="1.linear .linear.: its weight is computed from others"):
+        convolutionalize(model, SIZE)
