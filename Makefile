@@ -3,6 +3,8 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 # JupyterLab asks root, which is who one is in most containers, to say so.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+# Other people's models, to try the cast on; without what it asks for, which is another torch and CUDA.
+ZOO := pytorchcv
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DELETE_ON_ERROR:
@@ -29,6 +31,7 @@ lint: .venv/installed-lint
 .venv/installed-%: .venv/torch pyproject.toml
 	@echo "Installing fcnviz …"
 	@$(PIP) install -qq -c constraints.txt -e "$(if $(filter lab,$*),.,.[$*])"
+	@$(if $(filter test,$*),$(PIP) install -qq --no-deps -c constraints.txt $(ZOO))
 	@touch $@
 
 .venv/torch: constraints.txt

@@ -51,3 +51,12 @@ def test_the_tables_that_are_pasted_are_the_ones_that_are_printed(report, pasted
     assert [cell for cell in first_cells(report) if "---" not in cell] == [
         cell for cell in first_cells(pasted) if "---" not in cell
     ]
+
+
+def test_the_benchmark_of_the_law_fills_its_table():
+    command = [sys.executable, FOLDER / "law.py", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == 4 * 7
+    assert all(re.search(r"\d", measured) for _, _, measured, *_ in rows)

@@ -32,11 +32,13 @@ def constraints_pin(name):
 
 
 class Transcript(doctest.DocTestRunner):
-    """Runs an example and writes down what really comes out."""
+    """Runs an example, with the names that those before it made, and writes down what really comes out."""
 
-    def of(self, example):
+    def of(self, example, names):
         self.lines = []
-        self.run(doctest.DocTestParser().get_doctest(re.sub(r"^\n", "", example, flags=re.M), {}, "", "", 0))
+        test = doctest.DocTestParser().get_doctest(re.sub(r"^\n", "", example, flags=re.M), {}, "", "", 0)
+        test.globs = names
+        self.run(test, clear_globs=False)
         return "".join(self.lines)
 
     def report_success(self, out, test, example, got):
@@ -49,14 +51,15 @@ class Transcript(doctest.DocTestRunner):
         raise exc_info[1]
 
 
-@pytest.mark.parametrize("example", blocks("python"))
-def test_an_example_prints_what_the_readme_shows(example, request):
-    assert ">>>" in example
-    real = Transcript().of(example)
-    if request.config.getoption("--regenerate"):
-        FILE.write_text(FILE.read_text("utf-8").replace(example, real), encoding="utf-8")
-    else:
-        assert example == real, "pytest --regenerate writes it anew"
+def test_the_examples_print_what_the_readme_shows(request):
+    names = {}
+    for example in blocks("python"):
+        assert ">>>" in example
+        real = Transcript().of(example, names)
+        if request.config.getoption("--regenerate"):
+            FILE.write_text(FILE.read_text("utf-8").replace(example, real), encoding="utf-8")
+        else:
+            assert example == real, "pytest --regenerate writes it anew"
 
 
 def test_every_file_and_folder_that_is_linked_exists():
