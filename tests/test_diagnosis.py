@@ -54,6 +54,27 @@ def conv(inward: int, outward: int, kernel: int = 3, **rest: Any) -> nn.Conv2d:
     return nn.Conv2d(inward, outward, kernel, **rest)
 
 
+def mixed(x: torch.Tensor) -> torch.Tensor:
+    return x.view(x.size(0) * x.size(1), -1)
+
+
+def refuse(error: Exception) -> None:
+    raise error
+
+
+class Residual(nn.Module):
+    def __init__(self, inward: int, outward: int, stride: int, padding: int = 1, short: Any = None) -> None:
+        super().__init__()
+        self.c1, self.b1 = conv(inward, outward, stride=stride, padding=padding), nn.BatchNorm2d(outward)
+        self.c2, self.b2 = conv(outward, outward, padding=padding), nn.BatchNorm2d(outward)
+        self.short = short or nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.b2(self.c2(F.relu(self.b1(self.c1(x)))))
+        y += self.short(x)
+        return F.relu(y)
+
+
 S = nn.Sequential
 # what went wrong: the network, and the input it refuses (a shape, or a tensor where the number type matters)
 CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
@@ -92,6 +113,29 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     ),
     "swapped axes": (lambda: Net(lambda n, x: n.fc(x.transpose(1, 2)), fc=nn.Linear(10, 5)), (1, 7, 10)),
     "two Linears": (lambda: S(nn.Linear(10, 20), nn.ReLU(), nn.Linear(21, 3)), (1, 10)),
+    "batch and channels in one view": (
+        lambda: Net(lambda n, x: n.fc(mixed(n.c(x))), c=conv(3, 16), fc=nn.Linear(16 * 30 * 30, 10)),
+        (4, 3, 32, 32),
+    ),
+    "batch and channels in one view, another size": (
+        lambda: Net(lambda n, x: n.fc(mixed(n.c(x))), c=conv(3, 16), fc=nn.Linear(16 * 28 * 28, 10)),
+        (4, 3, 32, 32),
+    ),
+    "time steps as rows": (lambda: Net(lambda n, x: n.fc(x.view(-1, 10)), fc=nn.Linear(12, 10)), (4, 7, 10)),
+    "as many images as columns": (
+        lambda: S(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(64, 10)),
+        (64, 1, 28, 28),
+    ),
+    "as many rows as columns": (lambda: S(nn.Linear(784, 10)), (784, 64)),
+    "rows transposed": (lambda: Net(lambda n, x: n.fc(x.transpose(0, 1)), fc=nn.Linear(7, 10)), (5, 7)),
+    "one image, no batch": (lambda: S(nn.Linear(784, 10)), (28, 28)),
+    "one image, no batch, flattened": (lambda: S(nn.Flatten(), nn.Linear(784, 10)), (28, 28)),
+    "the channels of a layer before": (
+        lambda: S(
+            conv(3, 16, padding=1), nn.MaxPool2d(2), conv(16, 32, padding=1), nn.Flatten(), nn.Linear(16 * 16 * 16, 10)
+        ),
+        (1, 3, 32, 32),
+    ),
     # reshape
     "view of another count": (
         lambda: Net(lambda n, x: n.fc(n.c(x).view(-1, 16 * 5 * 5)), c=conv(3, 16, 5, stride=2), fc=nn.Linear(400, 10)),
@@ -149,6 +193,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
         lambda: Net(lambda n, x: n.a(x) + n.b(x), a=conv(3, 8, padding=1), b=conv(3, 16, 1, stride=2)),
         (1, 3, 9, 9),
     ),
+    "residual sum, identity": (lambda: S(conv(3, 16, padding=1), Residual(16, 16, 2)), (1, 3, 32, 32)),
+    "residual sum, more channels": (lambda: S(conv(3, 16, padding=1), Residual(16, 32, 1)), (1, 3, 32, 32)),
+    "residual sum, both": (lambda: S(conv(3, 16, padding=1), Residual(16, 32, 2)), (1, 3, 33, 32)),
+    "residual sum, no padding": (lambda: Residual(3, 8, 2, padding=0), (1, 3, 32, 32)),
+    "residual sum, a shortcut that does not follow": (lambda: Residual(3, 8, 2, short=conv(3, 4, 1)), (1, 3, 32, 32)),
     "sum, other axes": (lambda: Net(lambda n, x: x + x.flatten(2)), (1, 3, 9, 9)),
     "matmul": (lambda: Net(lambda n, x: x @ x), (2, 3)),
     "bmm": (lambda: Net(lambda n, x: torch.bmm(x, x)), (2, 3, 4)),
@@ -176,6 +225,17 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "a map into an LSTM": (lambda: S(conv(3, 8), nn.LSTM(8, 5)), (1, 3, 9, 9)),
     "LSTMCell width": (lambda: nn.LSTMCell(10, 5), (3, 20)),
     "attention width": (lambda: Net(lambda n, x: n.m(x, x, x), m=nn.MultiheadAttention(8, 2)), (3, 2, 7)),
+    "an LSTM's tuple": (lambda: S(nn.LSTM(8, 16), nn.Linear(16, 10)), (5, 2, 8)),
+    "a GRU's tuple": (lambda: Net(lambda n, x: n.fc(n.g(x)), g=nn.GRU(8, 16), fc=nn.Linear(16, 10)), (5, 2, 8)),
+    "an LSTM's tuple into an LSTM": (lambda: S(nn.LSTM(8, 16), nn.LSTM(16, 16)), (5, 2, 8)),
+    "the last row of an LSTM's tuple": (lambda: Net(lambda n, x: n.lstm(x)[:, -1], lstm=nn.LSTM(8, 16)), (5, 2, 8)),
+    "a shape into an embedding": (lambda: S(nn.Embedding(1000, 16), nn.Linear(16, 2)), (4, 20)),
+    # the forward's own Python
+    "no such layer": (lambda: Net(lambda n, x: n.missing(n.c(x)), c=conv(3, 8)), (1, 3, 8, 8)),
+    "no such name": (lambda: Net(lambda n, x: undefined(n.c(x)), c=conv(3, 8)), (1, 3, 8, 8)),  # noqa: F821
+    "an error of one's own": (lambda: S(conv(3, 8), Net(lambda n, x: refuse(ValueError("224 wide!")))), (1, 3, 8, 8)),
+    "an assertion": (lambda: S(conv(3, 8), Net(lambda n, x: refuse(AssertionError("not square")))), (1, 3, 8, 8)),
+    "an argument too many": (lambda: Net(lambda n, x: n.c(x + 0, 1), c=conv(3, 8)), (1, 4, 8, 8)),
     # nothing known
     "an index outside": (lambda: Net(lambda n, x: x[:, 5]), (1, 3, 4, 4)),
     "plain Python": (lambda: Net(lambda n, x: x / (1 // 0)), (1, 3, 4, 4)),
@@ -223,7 +283,8 @@ def plain(found) -> list[str]:
     return [line.replace("\u202f", " ") for line in (found.explanation, *found.remedies)]
 
 
-UNKNOWN = {"Unflatten", "einsum", "an index outside", "plain Python", "fold"}
+UNKNOWN = {"Unflatten", "einsum", "an index outside", "plain Python", "fold", "no such layer", "no such name"}
+UNKNOWN |= {"an error of one's own", "an assertion", "an argument too many"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -319,6 +380,37 @@ def test_the_sizes_it_names_for_a_skip_connection_pass(size):
     assert trace(UNet(), (1, 3, *size)).failure is None
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name.startswith("residual sum, ") and not name.endswith("follow")]
+)
+def test_the_convolution_it_names_for_a_shortcut_mends_the_sum(name):
+    make, given = CASES[name]
+    ways = failure_of(make(), given).remedies
+    layer = re.search(r"`(nn\.Conv2d.+?\))` on the shortcut", " ".join(ways))[1]
+    short = eval(layer, {"nn": nn})  # our own words, read back
+    inward, outward, stride = short.in_channels, short.out_channels, short.stride[0]
+    block = Residual(inward, outward, stride, padding=1, short=short)
+    stem = S() if given[1] == inward else conv(3, inward, padding=1)
+    assert trace(S(stem, block), given).failure is None
+    assert any("padding=1" in way for way in ways) == (name == "residual sum, no padding")
+
+
+def test_what_python_raised_is_said_once_and_without_advice_about_sizes():
+    make, given = CASES["no such layer"]
+    assert plain(failure_of(make(), given)) == [
+        "Net's forward raised: 'Net' object has no attribute 'missing'",
+        "create it in `__init__`, `self.missing = …`, or mend its spelling",
+        "look at the line of the forward that raised it: no layer refused a shape there",
+    ]
+
+
+def test_a_batch_as_large_as_the_columns_is_not_taken_for_swapped_axes():
+    make, given = CASES["as many images as columns"]
+    found = failure_of(make(), given)
+    assert "swapped" not in found.explanation
+    assert found.remedies[0] == "give it `in_features=128`"
+
+
 # Whatever comes
 
 
@@ -332,7 +424,7 @@ def test_names_cannot_break_the_line():
 
 
 def test_a_step_about_which_nothing_is_known_quotes_its_shapes_and_torch():
-    step = Step(0, "odd", "odd", "Odd", None, (Shape((2, 3)), Shape()), None)
+    step = Step(0, "odd", "odd", "Odd", None, (Shape((2, 3)), Shape()), None, weights=(Weight("w", Shape((4,))),))
     assert diagnose([], step, "no\n  such luck").explanation == "Odd odd stopped on 2×3, a single number: no such luck"
 
 

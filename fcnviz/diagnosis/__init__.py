@@ -5,7 +5,7 @@ steps, walked back to where they were made; torch's sentence is quoted, and read
 
 In reading order: `words` says how things are called, `scene` what a reading gets and gives, and `images` walks back to
 the image. Then come the readings, each file alone: `counts`, `windows`, `channels`, `axes`, `rows`, `joins`,
-`number_types`. Here stands which of them are asked about a failed step.
+`number_types`, `forwards`. Here stands which of them are asked about a failed step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from fcnviz.diagnosis.axes import flatten_axis, norm_rank, permute_axes, wrong_rank
 from fcnviz.diagnosis.channels import conv_channels, norm_channels, norm_one_value, pixel_shuffle
 from fcnviz.diagnosis.counts import linear, reshape_count, reshape_strides
+from fcnviz.diagnosis.forwards import python_error, tuple_given, wrong_arguments
 from fcnviz.diagnosis.joins import broadcast_mismatch, cat_mismatch
 from fcnviz.diagnosis.number_types import number_types
 from fcnviz.diagnosis.rows import attention_width, embedding_index, layer_norm, matrix_product, recurrent_width
@@ -38,7 +39,8 @@ def diagnose(steps: Sequence[Step], failed: Step, message: str) -> Diagnosis:
     'Linear fc has 25 088 columns = 512·7·7, but the flattened map is 512·8·8 = 32 768 numbers: 25 088 ≠ 32 768'
     """
     scene = Scene(tuple(steps), failed, message)
-    readings = (number_types, *_BY_OPERATION.get(failed.operation, ()), *_BY_KIND.get(failed.kind, ()))
+    known = (*_BY_OPERATION.get(failed.operation, ()), *_BY_KIND.get(failed.kind, ()))
+    readings = (tuple_given, wrong_arguments, number_types, *known, *(() if known else (python_error,)))
     return next((found for reading in readings if (found := reading(scene))), None) or _quoted(scene)
 
 

@@ -25,8 +25,17 @@ def linear(scene: Scene) -> Diagnosis | None:
     if columns < 1 or not shape or shape[-1] == columns:
         return None
     flat = scene.flattening
+    if flat is not None and _keeps_rows(scene, flat, columns):
+        flat = None
     found = _flattened(scene, flat, columns) if flat is not None else _unflattened(scene, columns)
     return found or _swapped(scene, columns) or _width(scene, columns)
+
+
+def _keeps_rows(scene: Scene, flat: Step, columns: int) -> bool:
+    """Whether a reshape flattened no image: (batch, time, numbers) as (batch·time, numbers), say."""
+    whole, numbers = flat.input_shapes[0], scene.shape[-1]
+    counts = (math.prod(whole), math.prod(whole[1:]))
+    return numbers not in counts and columns not in counts and not scene.is_map(flat)
 
 
 def _flattened(scene: Scene, flat: Step, columns: int) -> Diagnosis:
@@ -38,9 +47,10 @@ def _flattened(scene: Scene, flat: Step, columns: int) -> Diagnosis:
             f"{product(whole)} numbers, but {scene.who} has {count(columns)} columns, one image's {product(one)}",
             "keep the batch axis: `torch.flatten(x, 1)`, `x.flatten(1)` or `nn.Flatten()`",
         )
-    if len(whole) == 3 and math.prod(whole) == columns and len(scene.shape) == 2:
+    if len(whole) in (2, 3) and math.prod(whole) == columns and len(scene.shape) == 2:
+        taken = "channels" if len(whole) == 3 else "rows"
         return told(
-            f"the image has no batch axis, so flattening took the {whole[0]} channels for images: {by(scene.shape)} "
+            f"the image has no batch axis, so flattening took the {whole[0]} {taken} for images: {by(scene.shape)} "
             f"arrives where {scene.who} wants rows of {product(whole)}",
             "add the batch axis before the network: `x.unsqueeze(0)`",
             "flatten everything: `torch.flatten(x, 0)`",
@@ -52,7 +62,23 @@ def _flattened(scene: Scene, flat: Step, columns: int) -> Diagnosis:
             + (f" = {times(one)}" if math.prod(one) == columns else ""),
             "start at axis 1, right after the batch: `torch.flatten(x, 1)` or `nn.Flatten()`",
         )
+    if scene.shape[-1] not in (math.prod(one), math.prod(whole)) and len(whole) > 2:
+        return _cut_up(scene, flat, columns)
     return _wrong_count(scene, flat, columns)
+
+
+def _cut_up(scene: Scene, flat: Step, columns: int) -> Diagnosis:
+    """view(batch * channels, -1): the rows that arrive are pieces of images."""
+    whole, numbers = flat.input_shapes[0], scene.shape[-1]
+    is_mixed = len(scene.shape) == 2 and scene.shape[0] == math.prod(whole[:2])
+    how = f"mixed the batch with the channels: {product(whole[:2])} rows" if is_mixed else "cut the images up: rows"
+    one, fits = product(whole[1:]), math.prod(whole[1:]) == columns
+    return told(
+        f"{who(flat)} {how} of {plural(numbers, 'number')} arrive at {scene.who}, which has {count(columns)} columns"
+        + (f", one image's {one}" if fits else f"; one image is {one} numbers"),
+        "keep the batch axis, flatten the rest: `torch.flatten(x, 1)`",
+        "" if fits else _new_columns(scene, math.prod(whole[1:])),
+    )
 
 
 def _wrong_count(scene: Scene, flat: Step, columns: int) -> Diagnosis:
@@ -61,6 +87,8 @@ def _wrong_count(scene: Scene, flat: Step, columns: int) -> Diagnosis:
     sizes = whole[1:] if math.prod(whole[1:]) == numbers else whole
     is_map = len(sizes) > 2 or (len(sizes) == 2 and scene.is_map(flat))
     grid = _grid(columns, sizes) if is_map else None
+    if (grid is None or len(set(grid)) > 1) and (found := _other_channels(scene, flat, columns)) is not None:
+        return found
     has = _asked(columns, "columns", sizes, grid) if is_map else f"{count(columns)} columns"
     return told(
         f"{scene.who} has {has}, but the flattened {'map' if is_map else 'tensor'} is {product(sizes)} numbers: "
@@ -69,9 +97,35 @@ def _wrong_count(scene: Scene, flat: Step, columns: int) -> Diagnosis:
     )
 
 
+def _other_channels(scene: Scene, flat: Step, columns: int) -> Diagnosis | None:
+    """16·16·16 columns for a map of 32·16·16: the cells are right, the channels are those of a layer before."""
+    channels, *spatial = flat.input_shapes[0][1:] or (0,)
+    cells, maker = math.prod(spatial), next((s for s in scene.line(flat) if s.operation != "same"), None)
+    before = {
+        shape[1] for step in scene.line(flat) for shape in step.input_shapes[:1] if len(shape) == len(spatial) + 2
+    }
+    if not spatial or not cells or columns % cells or columns // cells not in before or channels * cells == columns:
+        return None
+    wants, numbers = columns // cells, channels * cells
+    return told(
+        f"{scene.who} has {count(columns)} columns = {times((wants, *spatial))}, {plural(wants, 'channel')} on the "
+        f"{by(spatial)} map, but the flattened map has {plural(channels, 'channel')}: {product((channels, *spatial))} "
+        f"numbers, {count(columns)} ≠ {count(numbers)}",
+        f"give it `in_features={'*'.join(map(str, (channels, *spatial)))}`, which is {count(numbers)}",
+        to_make(maker, ("conv", "conv_transpose"), "out_channels", wants),
+    )
+
+
 def _unflattened(scene: Scene, columns: int) -> Diagnosis | None:
     """A map handed to a Linear as it is: (3584x7 and 25088x4096), where 3584 = 512·7 rows of 7."""
     shape, one = scene.shape, scene.shape[1:]
+    if len(shape) in (2, 3) and math.prod(shape) == columns and scene.origin is None and shape[0] > 1:
+        return told(
+            f"{by(shape)} is one image without a batch axis: {scene.who} reads the last axis only, so it sees "
+            f"{product(shape[:-1])} rows of {plural(shape[-1], 'number')} instead of one row of {product(shape)}",
+            f"add the batch axis, `x.unsqueeze(0)`, and flatten before {scene.who}: `nn.Flatten()`",
+            "or make the image one row: `x.reshape(1, -1)`",
+        )
     whole = math.prod(one) == columns
     if len(shape) < 3 or not (whole or (len(shape) > 3 and scene.is_map(scene.failed))):
         return None
@@ -102,8 +156,12 @@ def _channel_remedies(scene: Scene, columns: int) -> tuple[str, ...]:
 
 
 def _swapped(scene: Scene, columns: int) -> Diagnosis | None:
+    """Axis 0 is the batch, whose size may be equal by chance, unless a step has put another axis there."""
     *others, numbers = scene.shape
-    if columns not in others:
+    moved = scene.origin is not None and scene.origin.operation == "permute"
+    dims = scene.origin.settings.get("dims") if scene.origin is not None and moved else ()
+    batch = 0 if moved and (not isinstance(dims, Sequence) or not dims or dims[0] != 0) else 1
+    if columns not in others[batch:]:
         return None
     axis = len(others) - 1 - others[::-1].index(columns)
     return told(
@@ -122,6 +180,7 @@ def _width(scene: Scene, columns: int) -> Diagnosis:
         f"{count(columns)} ≠ {count(numbers)}",
         f"give it `in_features={numbers}`",
         to_make(maker, ("linear",), "out_features", columns),
+        "if axis 1 counts the batch: `x.T`" if maker is None and tuple(scene.shape[:-1]) == (columns,) else "",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from fcnviz.diagnosis.images import image, shrinkage
 from fcnviz.diagnosis.scene import Diagnosis, Scene, source_of, told
-from fcnviz.diagnosis.words import axes, by, shown
+from fcnviz.diagnosis.words import axes, by, shown, who
+from fcnviz.records import Shape, Step
 
 
 def cat_mismatch(scene: Scene) -> Diagnosis | None:
@@ -62,8 +64,11 @@ def _mismatch(scene: Scene, rule: str, other: int, differing: Sequence[int]) -> 
         f"{scene.who} {rule}, but {pairs}: {_giver(scene, 0)} gives {shown(one)} and {_giver(scene, other)} gives "
         f"{shown(two)}"
     )
+    ways = _shortcut(scene, other) if min(differing) > 0 and scene.failed.operation == "broadcast" else ()
     if len(one) > 2 and min(differing) > 1:
-        return _spatial(scene, what, other)
+        return told(what, *ways, _crop(scene, other)) if ways else _spatial(scene, what, other)
+    if ways:
+        return told(what, *ways)
     if 1 in differing and len(one) > 2:
         return told(
             what,
@@ -78,17 +83,96 @@ def _mismatch(scene: Scene, rule: str, other: int, differing: Sequence[int]) -> 
 
 def _spatial(scene: Scene, what: str, other: int) -> Diagnosis:
     """Maps of other sizes: the deeper branch has shrunk an image that does not divide, or has no padding."""
-    one, two = scene.shape, scene.shapes[other]
-    least = [min(sizes) for sizes in zip(one[2:], two[2:], strict=True)]
-    crop = f"crop the larger one: `x[..., {', '.join(f':{size}' for size in least)}]` cuts both to {by(least)}"
-    resize = f"resize the deeper one to the other: `F.interpolate(deep, size=skip.shape[-{len(least)}:])`"
+    two = scene.shapes[other]
+    resize = f"resize the deeper one to the other: `F.interpolate(deep, size=skip.shape[-{len(two) - 2}:])`"
     divisor, sizes = max(shrinkage(scene, i) for i in (0, other)).numerator, image(scene)
     if not any(size % divisor for size in sizes):
-        return told(what, crop, resize, "let the convolutions between keep the size: `padding=1` for a 3×3 window")
+        between = [step for branch in _branches(scene, other) for step in branch]
+        return told(what, _pad(_unpadded(between)), resize, _crop(scene, other))
     down, up = [size - size % divisor for size in sizes], [size + -size % divisor for size in sizes]
     return told(
         f"{what}; the image's {by(sizes)} is not divisible by {divisor}, so rounding lost cells on the way down",
         f"use images whose sizes divide by {divisor}: {by(up)}" + (f" or {by(down)}" if all(down) else ""),
         resize,
-        crop,
+        _crop(scene, other),
     )
+
+
+def _crop(scene: Scene, other: int) -> str:
+    least = [min(sizes) for sizes in zip(scene.shape[2:], scene.shapes[other][2:], strict=True)]
+    cut = ", ".join(f":{size}" for size in least)
+    return f"crop the larger one: `x[..., {cut}]` cuts both to {by(least)} and keeps only the top-left part"
+
+
+def _branches(scene: Scene, other: int) -> tuple[list[Step], list[Step]]:
+    """The steps that made two inputs of the failed step, nearest first, back to where the branches part."""
+    one, two = list(scene.line(scene.failed, 0)), list(scene.line(scene.failed, other))
+    shared = {step.index for step in one} & {step.index for step in two}
+    return [step for step in one if step.index not in shared], [step for step in two if step.index not in shared]
+
+
+def _shortcut(scene: Scene, other: int) -> tuple[str, ...]:
+    """A residual sum: the shorter branch is the shortcut, and it has to follow the main one in channels and stride."""
+    one, two = _branches(scene, other)
+    if len(one) == len(two):
+        return ()
+    (short, at), (main, goal) = sorted(((one, 0), (two, other)), key=lambda branch: len(branch[0]))
+    windows, rank = [step for step in main if step.window is not None], len(scene.shape) - 2
+    mine = [step for step in short if step.window is not None]
+    if not windows or len(mine) > 1 or not _slides([*windows, *mine], rank):
+        return ()
+    target, given = scene.shapes[goal], scene.shapes[at]
+    start = mine[0].input_shapes[0] if mine and mine[0].input_shapes else given
+    if len(start) != rank + 2 or len(target) != rank + 2:
+        return ()
+    stride = tuple(math.prod(step.window.stride[axis] for step in windows if step.window) for axis in range(rank))
+    fits = all(-(-size // step) == made for size, step, made in zip(start[2:], stride, target[2:], strict=True))
+    bare = () if fits else _unpadded(main)
+    if not fits and not bare:
+        return ()
+    return tuple(way for way in (_pad(bare), _follow(mine, start, given, target, stride, _giver(scene, at))) if way)
+
+
+def _slides(steps: Sequence[Step], rank: int) -> bool:
+    """Whether all are convolutions or poolings over `rank` axes."""
+    kinds = ("conv", "max_pool", "avg_pool")
+    return all(step.operation in kinds and step.window and len(step.window.kernel) == rank for step in steps)
+
+
+def _follow(
+    mine: Sequence[Step], start: Shape, given: Shape, target: Shape, stride: tuple[int, ...], giver: str
+) -> str:
+    """What the shortcut's convolution must be, or become, to make the main branch's channels and size."""
+    step: int | tuple[int, ...] = stride[0] if len(set(stride)) == 1 else stride
+    if not mine:
+        strided = f", stride={step}" if step != 1 else ""
+        layer = f"`nn.Conv{len(stride)}d({start[1]}, {target[1]}, 1{strided})`"
+        return f"put {layer} on the shortcut, what {giver} gives" if strided or start[1] != target[1] else ""
+    window = mine[0].window
+    if mine[0].operation != "conv" or window is None or _unpadded(mine):
+        return ""
+    channels = f"`out_channels={target[1]}`" if given[1] != target[1] else ""
+    strided = f"`stride={step}`" if window.stride != stride else ""
+    changes = " and ".join(change for change in (channels, strided) if change)
+    return f"give {who(mine[0])} on the shortcut {changes}" if changes else ""
+
+
+def _unpadded(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The convolutions that lose cells at the border, nearest the input first."""
+    found = []
+    for step in reversed(steps):
+        window = step.window
+        if step.operation != "conv" or window is None or len(set(window.kernel)) > 1:
+            continue
+        span = window.dilation[0] * (window.kernel[0] - 1) + 1
+        if span % 2 and window.stride[0] < span and sum(window.pads[0]) < span - 1:
+            found.append(step)
+    return tuple(found)
+
+
+def _pad(steps: Sequence[Step]) -> str:
+    """The way out that pads convolutions by half of their windows; "" if all have that already."""
+    pads = {step.window.dilation[0] * (step.window.kernel[0] - 1) // 2 for step in steps if step.window}
+    if len(pads) == 1 and len(steps) <= 3:
+        return f"pad {' and '.join(who(step) for step in steps)}: `padding={pads.pop()}`"
+    return "pad the convolutions between by half of their windows: `padding=1` for 3×3" if pads else ""

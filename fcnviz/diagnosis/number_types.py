@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from fcnviz.diagnosis.scene import Diagnosis, Scene, told
+from fcnviz.diagnosis.scene import Diagnosis, Scene, source_of, told
+from fcnviz.diagnosis.words import commas
 
 _PAIRS = (  # what came, what the layer has
     r"same dtype, but (?:got|found):? (?P<came>\w+) (?:and|!=) (?P<has>\w+)",
@@ -39,6 +40,7 @@ def number_types(scene: Scene) -> Diagnosis | None:
     if "indices" in scene.message and (got := re.search(r"got torch\.(\w+)Tensor", scene.message)):
         return told(
             f"{scene.who} looks up rows by number and needs whole numbers (int64), but gets {_named(got[1])}",
+            _indices(scene),
             "if these are indices: `x.long()`",
             "if these are measurements: use `nn.Linear` instead",
         )
@@ -47,6 +49,17 @@ def number_types(scene: Scene) -> Diagnosis | None:
             f"{scene.who} does not exist for {_named(absent[1])} numbers on this device", "use float32: `x.float()`"
         )
     return None
+
+
+def _indices(scene: Scene) -> str:
+    """A shape alone is traced as measurements; what an embedding takes has to be handed in as a tensor."""
+    source, table = source_of(scene.failed, 0), scene.weight("weight")
+    if source is None or source.step != -1 or not table or not scene.shape:
+        return ""
+    sizes = f"{scene.shape[0]}," if len(scene.shape) == 1 else commas(scene.shape)
+    return (
+        f"hand in indices, `trace(net, torch.randint(0, {table[0]}, ({sizes})))`: a shape alone is filled with float32"
+    )
 
 
 def _types_differ(scene: Scene, came: str, has: str) -> Diagnosis:
