@@ -6,6 +6,8 @@ no torch: at each size it asks `trace` once for each network and writes three pi
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +27,8 @@ from fcnviz.trace import trace
 PRESETS = ((224, 224), (256, 256), (224, 256), (1568, 32))
 SLIDER_MAX = 512  # the sliders stay finer than one size per pixel; larger sizes are typed
 SIZE_MAX = 2048
+RANGE = f"1–{SIZE_MAX}"
+LONG = 11  # characters of a shape that the strip has room for in its usual type
 
 # By name: a step that may change a size, followed by the steps after it that keep it (ReLU, Dropout, …).
 Rows = dict[str, tuple[Step, ...]]
@@ -93,19 +97,22 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
     def _size_controls(self) -> ipw.HBox:
         axes = ("Height H", "Width W")
         self.sliders = [ipw.IntSlider(1, 1, SLIDER_MAX, description=a, readout=False, tooltip=a) for a in axes]
-        self.fields = [ipw.BoundedIntText(1, 1, SIZE_MAX, tooltip=f"{a}, 1 to {SIZE_MAX}") for a in axes]
+        # a field of whole numbers drops the point of 22.7 and the e of 3e2 as they are typed
+        self.fields = [ipw.FloatText(1, step=1, tooltip=f"{a}: a whole number, {RANGE}") for a in axes]
+        self.notes = [_named(ipw.Label(RANGE), "note") for _ in axes]
         self.square = ipw.Checkbox(True, description="square", tooltip="keep W equal to H", indent=False)
-        self.presets = [_button(f"{h} × {w}", partial(self.set_trait, "size", (h, w))) for h, w in PRESETS]
+        self.presets = [_button(f"{h} × {w}", partial(self._preset, (h, w))) for h, w in PRESETS]
         for axis in (0, 1):
             self.sliders[axis].observe(partial(self._slid, axis), "value")
-            self.fields[axis].observe(lambda change, axis=axis: self._resize(axis, change["new"]), "value")
+            self.fields[axis].observe(partial(self._typed, axis), "value")
         self.square.observe(lambda _: self._resize(0, self.size[0]), "value")
-        pairs = [_named(ipw.HBox(pair), "axis") for pair in zip(self.sliders, self.fields, strict=True)]
+        pairs = [_named(ipw.HBox(o), "axis") for o in zip(self.sliders, self.fields, self.notes, strict=True)]
         return _named(ipw.HBox([*pairs, ipw.HBox([self.square, *self.presets])]), "controls")
 
     def _stepper(self) -> ipw.VBox:
         last, parting = len(self.names) - 1, self.names.index(self.parting[-1]) if self.parting else 0
         self.row_slider = ipw.IntSlider(1, 1, last + 1, description="Layer", tooltip="the layer written out below")
+        self.total = ipw.Label(f"of {last + 1}")
         traitlets.link((self, "row"), (self.row_slider, "value"), (lambda row: row + 1, lambda value: value - 1))
         moves = {
             "first": lambda: 0,
@@ -114,12 +121,31 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
             "last": lambda: last,
             **({"where they part": lambda: parting} if self.parting else {}),
         }
-        self.moves = {text: _button(text, lambda to=to: self.set_trait("row", to())) for text, to in moves.items()}
-        return _named(ipw.VBox([self.row_slider, ipw.HBox(list(self.moves.values()))]), "stepper")
+        told = {"where they part": f"the first layer that is not of the same kind on all sides: {self.names[parting]}"}
+        self.moves = {
+            text: _button(text, lambda to=to: self.set_trait("row", to()), told.get(text, f"{text} layer"))
+            for text, to in moves.items()
+        }
+        slider = ipw.HBox([self.row_slider, self.total])
+        return _named(ipw.VBox([slider, ipw.HBox(list(self.moves.values()))]), "stepper")
 
     @traitlets.validate("row")
     def _within(self, proposal: Mapping[str, Any]) -> int:
         return max(0, min(proposal["value"], len(self.names) - 1))
+
+    def _preset(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.square.value = size[0] == size[1]
+
+    def _typed(self, axis: int, change: Mapping[str, Any]) -> None:
+        """Take the nearest size there is, and say so where it is not the one that was typed."""
+        typed = change["new"]
+        size = math.floor(min(max(typed, 1), SIZE_MAX) + 0.5)
+        if size != typed:
+            self.fields[axis].value = size  # comes back here
+            self.notes[axis].value = f"{typed:g} → {size}".replace("-", "−")
+        elif size != self.size[axis]:
+            self._resize(axis, size)
 
     def _slid(self, axis: int, change: Mapping[str, Any]) -> None:
         if change["new"] != min(self.size[axis], SLIDER_MAX):
@@ -132,8 +158,8 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
     def _show_size(self, _: object = None) -> None:
         if self.size[0] != self.size[1]:
             self.square.value = False
-        for slider, field, size in zip(self.sliders, self.fields, self.size, strict=True):
-            slider.value, field.value = min(size, SLIDER_MAX), size
+        for slider, field, note, size in zip(self.sliders, self.fields, self.notes, self.size, strict=True):
+            slider.value, field.value, note.value = min(size, SLIDER_MAX), size, RANGE
         traces = {label: self._trace(model, self.size) for label, model in self.models.items()}
         self.lanes = [Lane(label, t, self.plans[label], rows_of(t)) for label, t in traces.items()]
         self.cards.value = cards_html(self.lanes, self.parting)
@@ -141,6 +167,8 @@ class SizeExplorer(ipw.VBox):  # type: ignore[misc]
 
     def _show_row(self, _: object = None) -> None:
         chosen = self.names[self.row]
+        for text, end in (("first", 0), ("back", 0), ("next", len(self.names) - 1), ("last", len(self.names) - 1)):
+            self.moves[text].disabled = self.row == end
         self.strip.value = strip_html(self.lanes, self.names, chosen)
         self.sums.value = sums_html(self.lanes, chosen)
 
@@ -159,8 +187,8 @@ def _named(widget: Any, part: str) -> Any:
     return widget.add_class(f"fcnviz-{part}")
 
 
-def _button(text: str, action: Any) -> ipw.Button:
-    button = ipw.Button(description=text, tooltip=text)
+def _button(text: str, action: Any, told: str = "") -> ipw.Button:
+    button = ipw.Button(description=text, tooltip=told or text)
     button.on_click(lambda _: action())
     return button
 
@@ -238,10 +266,25 @@ def _answers(lane: Lane) -> str:
     if not isinstance(shape, Shape) or len(shape) not in (2, 4):
         return "It runs."
     if len(shape) == 2:
-        return "It runs: one answer for the whole image."
+        return f"It runs: one answer for the whole image.{_rearranged(lane)}"
     high, wide = shape[2:]
     answers = f"{count(high * wide)} answer{'' if high * wide == 1 else 's'}"
     return f"It runs: {high} × {wide} = {answers}, one for each cell of the map.{_cells_html(high, wide)}"
+
+
+def _rearranged(lane: Lane) -> str:
+    """What a Linear layer cannot see: another map whose numbers, laid in one row, are as many."""
+    for name, (step, *_) in lane.rows.items():
+        shape = step.output_shape
+        in_one_row = step.operation in ("flatten", "reshape") and isinstance(shape, Shape) and len(shape) == 2
+        if name not in lane.plan or not in_one_row:
+            continue
+        now, usual = (tuple(at.input_shapes[0][1:]) for at in (step, lane.plan[name][0]))
+        if now != usual and math.prod(now) == math.prod(usual):
+            products = f"{_dotted(now)} = {count(math.prod(now))} = {_dotted(usual)}"
+            maps = f"{_by(now[1:])}, not {_by(usual[1:])}"
+            return f"<br>But its map is {maps}: {products}, as many numbers, another geometry."
+    return ""
 
 
 def _cells_html(high: int, wide: int) -> str:
@@ -260,7 +303,7 @@ def strip_html(lanes: Sequence[Lane], names: Sequence[str], chosen: str) -> str:
     name, kind = _width(names, 7.7, len(lanes)), _width(kinds, 8.8, len(lanes))
     columns = f"<col style='width:{name}em'>" + f"<col style='width:{kind}em'><col style='width:8.6em'>" * len(lanes)
     width = round(name + (kind + 8.6) * len(lanes), 1)
-    image = "".join(f"<td>image</td><td>{_shape(lane.trace.input_shapes[0])}</td>" for lane in lanes)
+    image = "".join(f"<td>image</td>{_size_cell(lane.trace.input_shapes[0])}" for lane in lanes)
     body = "".join(_strip_row(lanes, name, name == chosen) for name in names)
     return (
         f"<table style='width:{width}em'><colgroup>{columns}</colgroup>"
@@ -283,15 +326,22 @@ def _strip_row(lanes: Sequence[Lane], name: str, chosen: bool) -> str:
 
 def _strip_cells(lane: Lane, name: str) -> str:
     if name == lane.failing:
-        return f"<td colspan='2' class='fcnviz-bad'>✗ {escape(clash(lane.trace))}</td>"
+        said = clash(lane.trace)
+        small = " fcnviz-long" if len(said) > 2 * LONG + 4 else ""
+        return f"<td colspan='2' class='fcnviz-bad{small}' title='{escape(said)}'>✗ {escape(said)}</td>"
     if name in lane.rows:
         step = lane.rows[name][0]
-        kind, shape = escape(kind_text(step)), _shape(step.output_shape)
-        return f"<td title='{kind}'>{kind}</td><td title='{shape}'>{shape}</td>"
+        kind = escape(kind_text(step))
+        return f"<td title='{kind}'>{kind}</td>{_size_cell(step.output_shape)}"
     if name in lane.plan:
         kind = escape(kind_text(lane.plan[name][0]))
         return f"<td class='fcnviz-never'>{kind}</td><td class='fcnviz-never'>not reached</td>"
     return "<td class='fcnviz-never'>–</td><td></td>"
+
+
+def _size_cell(shape: Output) -> str:
+    small = " class='fcnviz-long'" if len(shape_text(shape)) > LONG else ""
+    return f"<td{small} title='{_shape(shape)}'>{_shape(shape)}</td>"
 
 
 def clash(trace: Trace) -> str:
@@ -314,7 +364,7 @@ def _as_product(trace: Trace, step: Step) -> str:
     while source is not None and source.step >= 0:
         step = trace[source.step]
         if step.operation in ("flatten", "reshape"):
-            return " = " + "·".join(map(str, step.input_shapes[0][1:]))
+            return f" = {_dotted(step.input_shapes[0][1:])}"
         source = step.sources[0] if step.operation == "same" else None
     return ""
 
@@ -340,7 +390,7 @@ def _sum(lane: Lane, name: str) -> str:
         ("in", _in_text(lane.trace, step)),
         ("layer", escape(_layer_text(step))),
         ("letters", _letters_html(step.window)),
-        *(("", _formula_html(f)) for f in (formulas(step) if step.output_shape is None or agrees(step) else ())),
+        *(("", _formula_html(f, step)) for f in (formulas(step) if step.output_shape is None or agrees(step) else ())),
         ("weights", _weights_text(step)),
         ("out", _out_text(lane, name)),
     ]
@@ -399,10 +449,18 @@ def _out_text(lane: Lane, name: str) -> str:
     )
 
 
-def _formula_html(formula: Formula) -> str:
+def _formula_html(formula: Formula, step: Step) -> str:
     mark = "" if formula.holds else "✗ "
     axis = "" if formula.symbols.startswith(f"{formula.axis} ") else f"<b>{escape(formula.axis)}</b> "
-    return f"{axis}<i>{escape(formula.symbols)}</i><br>{mark}{escape(line(formula))}"
+    symbols, numbers = formula.symbols, line(formula)
+    if step.operation == "linear":
+        symbols, numbers = _columns_first(symbols), _columns_first(numbers)
+    return f"{axis}<i>{escape(symbols)}</i><br>{mark}{escape(numbers)}"
+
+
+def _columns_first(relation: str) -> str:
+    """A relation the other way round, as the strip above says it: columns = n → rows."""
+    return re.sub("^(.+?) ([=≠]) (.+?)(?= →|$)", r"\3 \2 \1", relation)
 
 
 def _weights_text(step: Step) -> str:
@@ -419,6 +477,10 @@ def kind_text(step: Step) -> str:
 
 def _by(sizes: Iterable[int]) -> str:
     return "×".join(map(str, sizes))
+
+
+def _dotted(sizes: Iterable[int]) -> str:
+    return "·".join(map(str, sizes))
 
 
 # Tints over the theme's own background serve light and dark; a mark or a word stands beside every colour.
@@ -439,9 +501,11 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
 .fcnviz-axis {flex: 1 1 360px}
 .fcnviz-axis .widget-hslider, .fcnviz-stepper .widget-hslider {flex: 1 1 auto; width: auto}
 .fcnviz-axis .widget-text {width: 80px; margin-left: 8px}
+.fcnviz-sizes .fcnviz-axis .fcnviz-note {width: 92px; margin-left: 4px; font-size: .88em}
 .fcnviz-sizes .widget-hslider .widget-label {width: auto; margin-right: 12px}
 .fcnviz-row {display: flex; flex-wrap: wrap; gap: 10px}
-.fcnviz-row section {flex: 1 1 360px; min-width: 0; min-height: 13.4em; padding: 5px 12px; border-left: 6px solid}
+.fcnviz-row section {flex: 1 1 360px; min-width: 0; min-height: 12.4em; padding: 4px 12px; border-left: 6px solid}
+.fcnviz-row p {line-height: 1.3}
 .fcnviz-row .fcnviz-good {border-color: var(--good); background: var(--good-tint)}
 .fcnviz-row .fcnviz-bad {border-color: var(--bad); background: var(--bad-tint)}
 .fcnviz-row .fcnviz-why::first-letter {text-transform: uppercase}
@@ -450,7 +514,7 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
   background-image: linear-gradient(to left, var(--good) 1px, transparent 1px),
     linear-gradient(to top, var(--good) 1px, transparent 1px);
 }
-.fcnviz-row code {white-space: pre-wrap; background: none; color: inherit; font-size: .96em}
+.fcnviz-row code {white-space: pre-wrap; background: none; color: inherit; font-size: .9em}
 .fcnviz-body {flex-flow: row wrap; gap: 10px 18px; align-items: flex-start}
 .fcnviz-body > .widget-vbox {flex: 1 1 300px; min-width: 0}
 .fcnviz-sizes table {border-collapse: collapse; margin: 0; border: none; font-size: inherit}
@@ -460,7 +524,9 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
 .fcnviz-sizes table tr {background: none}
 .fcnviz-sizes i {color: var(--dim); font-style: normal}
 .fcnviz-sizes tbody th {font-weight: 400}
-.fcnviz-strip table {table-layout: fixed; font-size: 12px}
+.fcnviz-strip table {table-layout: fixed; font-size: 12px; line-height: 1.3}
+.fcnviz-strip table :is(td, th) {padding: 0 4px}
+.fcnviz-strip table .fcnviz-long {font-size: .84em; letter-spacing: -.02em}
 .fcnviz-strip table :is(td, th) {overflow: hidden; white-space: nowrap; text-overflow: ellipsis}
 .fcnviz-strip tr {border-bottom: 1px solid var(--line)}
 .fcnviz-strip table tr > :first-child {padding-left: 16px; position: relative}
@@ -468,15 +534,18 @@ body[data-jp-theme-light=false] .fcnviz-sizes {--bad-tint: rgba(220, 60, 25, .38
 .fcnviz-strip .fcnviz-chosen > :first-child::before {content: "▸"; position: absolute; left: 3px}
 .fcnviz-strip .fcnviz-bad {background: var(--bad-tint); font-weight: 700; box-shadow: inset 4px 0 var(--bad)}
 .fcnviz-sizes .fcnviz-never {color: var(--dim); font-style: italic}
-.fcnviz-stepper .widget-hbox {flex-wrap: wrap}
-.fcnviz-sums {min-height: 33em}
+.fcnviz-stepper .widget-readout {min-width: 2.5em}
+.fcnviz-stepper .widget-hbox:last-child {flex-wrap: wrap}
+.fcnviz-sums {min-height: 30em}
+.fcnviz-sums table {line-height: 1.35}
+.fcnviz-sums table :is(td, th) {padding: 0 4px}
 .fcnviz-sums td > b:first-child {display: inline-block; min-width: 1.2em}
 .fcnviz-sums th {color: var(--dim)}
 .fcnviz-sums section {margin-bottom: 8px}
 .fcnviz-sums table.fcnviz-bad {background: var(--bad-tint)}
 .fcnviz-sums table.fcnviz-bad :is(i, th) {color: inherit}
-@container (min-width: 1000px) {
-  .fcnviz-row section {min-height: 11.8em}
+@container (min-width: 900px) {
+  .fcnviz-row section {min-height: 11.4em}
 }
 @container (min-width: 1300px) {
   .fcnviz-sizes :is(.widget-html, .widget-html-content, .widget-label, .jupyter-button, input) {font-size: 15px}

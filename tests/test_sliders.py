@@ -104,6 +104,34 @@ def test_a_size_that_is_not_square_unticks_square(view):
     assert [control.value for control in (*view.sliders, *view.fields)] == [224, 256, 224, 256]
 
 
+def test_a_square_preset_ticks_square_again_and_any_other_unticks_it(view):
+    presets = list(zip(view.presets, PRESETS, strict=True))
+    for button, (height, width) in (*presets, *reversed(presets)):
+        button.click()
+        assert (view.size, view.square.value) == ((height, width), height == width)
+
+
+@pytest.mark.parametrize(
+    ("typed", "size", "note"),
+    [
+        (22.7, 23, "22.7 → 23"),
+        (22.5, 23, "22.5 → 23"),
+        (3e2, 300, "1–2048"),
+        (0, 1, "0 → 1"),
+        (-300, 1, "−300 → 1"),
+        (99999, 2048, "99999 → 2048"),
+        (223.6, 224, "223.6 → 224"),
+    ],
+)
+def test_a_typed_number_that_is_no_size_becomes_the_nearest_one_and_the_field_says_so(view, typed, size, note):
+    assert [shown.value for shown in view.notes] == ["1–2048"] * 2
+    for _ in range(2):  # a second time the size is there already
+        view.fields[0].value = typed
+        assert (view.size, view.fields[0].value, view.notes[0].value) == ((size, size), size, note)
+    view.size = (256, 250)
+    assert [shown.value for shown in view.notes] == ["1–2048"] * 2
+
+
 def test_each_preset_sets_its_size(view):
     for button, size in zip(view.presets, PRESETS, strict=True):
         button.click()
@@ -145,6 +173,24 @@ def test_the_stepper_walks_from_the_first_layer_to_the_last(view):
     assert view.names[view.row] == "features.4"
 
 
+def test_the_stepper_greys_out_what_leads_nowhere_and_counts_the_layers(view):
+    ends = [("first", "back"), (), ("next", "last")]
+    for row, dead in zip((0, 5, len(view.names) - 1), ends, strict=True):
+        view.row = row
+        assert [text for text, button in view.moves.items() if button.disabled] == list(dead)
+    assert view.total.value == "of 22" == f"of {view.row_slider.max}"
+
+
+def test_where_they_part_is_explained_by_its_tooltip(view):
+    told = "the first layer that is not of the same kind on all sides: classifier.0"
+    assert view.moves["where they part"].tooltip == told
+
+
+def test_a_network_of_one_layer_has_nowhere_to_step():
+    view = SizeExplorer({"net": nn.Sequential(nn.Conv2d(3, 8, 3))})
+    assert all(button.disabled for button in view.moves.values())
+
+
 def test_a_row_beyond_the_ends_is_the_row_at_the_end(view):
     view.row = 99
     assert view.names[view.row] == "classifier.6"
@@ -181,14 +227,17 @@ def test_where_networks_agree_a_layer_is_told_once_and_where_they_part_twice(vie
 def test_the_failed_layer_shows_the_relation_that_does_not_hold(view):
     view.size = (256, 256)
     view.moves["where they part"].click()
-    assert "✗ 32 768 ≠ 25 088" in read(view.sums)
+    assert "columns = n ✗ 25 088 ≠ 32 768" in read(view.sums)
+    assert "32 768 ≠" not in read(view.sums) + read(view.strip) + read(view.cards)
+    view.size = (224, 224)
+    assert "columns = n → rows 25 088 = 25 088 → 4 096" in read(view.sums)
 
 
 def test_a_linear_that_refuses_says_where_its_numbers_come_from(view):
     view.size = (256, 256)
     view.moves["where they part"].click()
     told = read(view.sums)
-    assert "in 1×32768 = 512·8·8, the map laid in one row layer Linear, 25 088 columns, 4 096 rows n = columns" in told
+    assert "in 1×32768 = 512·8·8, the map laid in one row layer Linear, 25 088 columns, 4 096 rows columns = n" in told
 
 
 def test_the_letters_of_a_sum_stand_above_it(view):
@@ -214,6 +263,25 @@ def test_a_join_that_fails_says_which_sizes_differ():
 def test_a_convolution_over_the_wrong_channels_does_not_blame_its_window():
     view = SizeExplorer({"net": nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(4, 8, 3))})
     assert cells(view, "1") == ["✗ C: 8 ≠ 4"]
+
+
+def test_a_map_of_another_geometry_with_as_many_numbers_is_remarked_on(view):
+    view.size = (1568, 32)
+    remark = "But its map is 49×1, not 7×7: 512·49·1 = 25 088 = 512·7·7, as many numbers, another geometry."
+    assert f"It runs: one answer for the whole image. {remark}" in read(view.cards)
+    for size in ((224, 224), (255, 255), (256, 256)):
+        view.size = size
+        assert "geometry" not in read(view.cards)
+
+
+def test_a_size_too_long_for_its_cell_stands_in_smaller_type(view):
+    assert "fcnviz-long" not in view.strip.value
+    view.size = (2048, 2048)
+    assert re.findall("<td class='fcnviz-long' title='([^']*)'", view.strip.value)[::2] == [
+        *["64×2048×2048"] * 2,
+        "64×1024×1024",
+        *["128×1024×1024"] * 2,
+    ]
 
 
 def test_the_answers_of_a_small_map_are_drawn_as_its_cells(view):

@@ -18,8 +18,8 @@ def view(opened):
     """The explorer at 224 × 224, square, at its first layer; nothing may have gone wrong when a test ends."""
     shown = opened.page.locator(".fcnviz-sizes")
     shown.get_by_role("button", name="224 × 224").click()
-    shown.get_by_role("checkbox", name="square").set_checked(True)
-    shown.get_by_role("button", name="first", exact=True).click()
+    expect(shown.get_by_role("checkbox", name="square")).to_be_checked()
+    slider(shown, 2).press("Home")
     expect_row(shown, "classifier.0", "Linear 1×4096 Conv2d 7×7 4096×1×1")
     number_of_cells = opened.page.locator(".jp-Notebook .jp-Cell").count()
     yield shown
@@ -128,8 +128,56 @@ def test_silly_sizes_are_explained_and_heal(view):
     expect(view).to_contain_text("the image is too small")
     type_size(view, 1, 99999)
     expect_size(view, 1, 2048)
+    expect(view.locator(".fcnviz-note").nth(1)).to_have_text("99999 → 2048")
     type_size(view, 0, 0)
     expect_size(view, 1, 2048)
+    expect(view.locator(".fcnviz-note").nth(0)).to_have_text("0 → 1")
+
+
+def test_numbers_that_are_not_whole_are_read_as_they_are_typed(view):
+    field, note = view.locator(".fcnviz-axis input").first, view.locator(".fcnviz-note").first
+    expect(note).to_have_text("1–2048")
+    for typed, size, said in (("300.7", 301, "300.7 → 301"), ("3e2", 300, "1–2048"), ("", 300, "1–2048")):
+        field.press("ControlOrMeta+a")
+        field.press("Delete")
+        field.press_sequentially(typed)
+        field.press("Enter")
+        expect(view.locator(".fcnviz-axis input").nth(1)).to_have_value(str(size))
+        expect_row(view, "input", f"image 3×{size}×{size} image 3×{size}×{size}")
+        expect(note).to_have_text(said)
+
+
+def test_at_the_ends_the_stepper_greys_out_what_leads_nowhere(view):
+    expect(view.locator(".fcnviz-stepper")).to_contain_text("of 22")
+    for name, dead in (("last", ("next", "last")), ("first", ("first", "back"))):
+        view.get_by_role("button", name=name, exact=True).click()
+        for move in ("first", "back", "next", "last"):
+            button = view.get_by_role("button", name=move, exact=True)
+            expect(button).to_be_disabled() if move in dead else expect(button).to_be_enabled()
+    view.page.keyboard.press("x")  # the button that had the focus is grey by now
+    expect(view).to_be_visible()
+
+
+@pytest.mark.parametrize(("height", "width"), [(2048, 2048), (1024, 1500), (1500, 2048)])
+def test_no_size_is_cut_off(view, height, width):
+    view.get_by_role("checkbox", name="square").uncheck()
+    type_size(view, 0, height)
+    type_size(view, 1, width)
+    expect_row(view, "input", f"image 3×{height}×{width} image 3×{height}×{width}")
+    cut = view.locator(".fcnviz-strip td").evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+    )
+    assert cut == []
+
+
+def test_on_a_small_laptop_the_red_row_is_in_sight_together_with_the_presets(opened, view):
+    opened.page.set_viewport_size({"width": 1366, "height": 768})
+    view.get_by_role("button", name="256 × 256").click()
+    expect_row(view, "classifier.0", BREAK)
+    view.evaluate("e => e.scrollIntoView({block: 'start'})")
+    for part in (view.get_by_role("button", name="224 × 224"), view.locator(".fcnviz-strip .fcnviz-bad")):
+        expect(part).to_be_in_viewport(ratio=1)
+    opened.page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_the_stepper_walks_the_arithmetic_by_button_and_by_key(view):
@@ -168,11 +216,19 @@ def test_the_tables_of_the_notebook_need_no_scrolling(opened, view):
     assert fits == [True, True]
 
 
+def test_thousands_are_written_in_one_style_all_over_the_notebook(opened):
+    cells = "[...window.jupyterapp.shell.currentWidget.content.model.cells].map(cell => cell.toJSON())"
+    text = opened.page.evaluate(f"() => JSON.stringify({cells})")
+    assert "138\u202f357\u202f544 weights on the left" in text
+    assert "25\u202f088 columns, 32\u202f768 numbers" in text
+    assert re.findall(r"\b\d{1,3},\d{3}\b", text) == []
+
+
 def test_where_the_networks_part_the_stepper_shows_both_sides_of_the_break(view):
     view.get_by_role("button", name="where they part").click()
     view.get_by_role("button", name="256 × 256").click()
     sums = view.locator(".fcnviz-sums")
-    expect(sums).to_contain_text("✗ 32 768 ≠ 25 088")
+    expect(sums).to_contain_text("✗ 25 088 ≠ 32 768")
     expect(sums).to_contain_text("1×32768 = 512·8·8")
     expect(sums).to_contain_text("⌊(8 + 2·0 − 1·(7 − 1) − 1) / 1⌋ + 1 = 2")
     expect(sums).to_contain_text("weight 4096×512×7×7, bias 4096")
@@ -181,7 +237,7 @@ def test_where_the_networks_part_the_stepper_shows_both_sides_of_the_break(view)
 @pytest.mark.parametrize("width", [1280, 1366, 1440, 1680, 1920])
 def test_the_view_stays_in_its_place_whatever_is_shown(view, width):
     view.page.set_viewport_size({"width": width, "height": 900})
-    tops, widths = set(), set()
+    tops, widths, heights = set(), set(), set()
     for preset in ("224 × 224", "256 × 256", "224 × 256", "1568 × 32"):
         view.get_by_role("button", name=preset).click()
         height, wide = preset.split(" × ")
@@ -189,8 +245,9 @@ def test_the_view_stays_in_its_place_whatever_is_shown(view, width):
         box, outside = view.locator(".fcnviz-strip table").bounding_box(), view.bounding_box()
         tops.add(round(box["y"] - outside["y"]))
         widths.add(round(box["width"]))
+        heights.add(round(outside["height"]))
         assert view.evaluate("e => e.scrollWidth <= e.clientWidth")
-    assert (len(tops), len(widths)) == (1, 1)
+    assert (len(tops), len(widths), len(heights)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
@@ -198,7 +255,7 @@ def test_text_stands_out_in_either_theme(opened, view, theme):
     opened.theme(theme)
     view.get_by_role("button", name="256 × 256").click()
     view.get_by_role("button", name="where they part").click()
-    expect(view.locator(".fcnviz-sums")).to_contain_text("✗ 32 768 ≠ 25 088")  # the last piece to be written
+    expect(view.locator(".fcnviz-sums")).to_contain_text("✗ 25 088 ≠ 32 768")  # the last piece to be written
     parts = (".fcnviz-cards .fcnviz-why", ".fcnviz-strip .fcnviz-bad", ".fcnviz-strip .fcnviz-never")
     for part in (*parts, ".fcnviz-sums i", ".fcnviz-sums .fcnviz-bad i", ".fcnviz-sums .fcnviz-bad th"):
         expect(view.locator(part).first).to_be_visible()
