@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcnviz.conv import Conv2d
 from fcnviz.errors import InputError
 
 Head = Literal["linear", "conv", "adaptive"]
@@ -175,21 +176,7 @@ def _dense(head: Head, inputs: int, outputs: int, kernel: int = 1) -> nn.Linear 
     """A layer that sees a whole inputs×kernel×kernel map: a Linear, or the convolution with the same weights."""
     if head != "conv":
         return nn.Linear(inputs * kernel * kernel, outputs, device="meta")
-    conv = _conv(inputs, outputs, kernel)
-    conv.register_load_state_dict_pre_hook(_view_as_kernel)
-    return conv
-
-
-def _view_as_kernel(conv: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Let a Linear's (out, C·k·k) weight load where a convolution has (out, C, k, k): same numbers, same order."""
-    weight = state.get(f"{prefix}weight")
-    if (
-        isinstance(conv, nn.Conv2d)
-        and weight is not None
-        and weight.dim() == 2
-        and weight.numel() == conv.weight.numel()
-    ):
-        state[f"{prefix}weight"] = weight.view(conv.weight.shape)
+    return Conv2d(inputs, outputs, kernel, device="meta")
 
 
 def _chain(features: nn.Module, head: Head, size: int, classifier: nn.Module) -> OrderedDict[str, nn.Module]:

@@ -16,8 +16,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from test_lawtable import found
 
-from fcnviz import figures
+from fcnviz import figures, models
 from fcnviz.errors import InputError
+from fcnviz.patches import clean_rings
 
 matplotlib.use("Agg")
 
@@ -147,6 +148,137 @@ def test_a_large_range_is_drawn_in_a_few_seconds():
     start = time.perf_counter()
     figures.accepted_sizes(one).figure.canvas.draw()
     assert time.perf_counter() - start < 10
+
+
+# The ring of a patch's own padding
+
+
+@pytest.fixture(scope="module")
+def pools():
+    return [ring for ring in clean_rings(models.vgg16().features, 224) if ring.kind == "MaxPool2d"]
+
+
+def titles(ax) -> list[str]:
+    return [text.get_text().replace("\u202f", " ") for text in ax.texts]
+
+
+def painted(panel) -> int:
+    """Cells under the clean rectangles of a panel."""
+    (clean,) = panel.collections
+    return round(sum(np.prod(np.ptp(path.vertices, axis=0)) for path in clean.get_paths()))
+
+
+def test_ring_titles_and_paint_count_the_cells_of_the_masks(pools):
+    ax = figures.rings(pools)
+    assert titles(ax) == [
+        "4 (MaxPool2d)\n12 100 of 12 544 cells clean",
+        "9 (MaxPool2d)\n2 704 of 3 136 cells clean",
+        "16 (MaxPool2d)\n484 of 784 cells clean",
+        "23 (MaxPool2d)\n64 of 196 cells clean",
+        "30 (MaxPool2d)\n1 of 49 cells clean",
+    ]
+    assert [painted(panel) for panel in ax.child_axes] == [int(ring.mask.sum()) for ring in pools]
+
+
+def test_ring_cells_lie_as_in_the_image_row_0_at_the_top():
+    mask = np.zeros((4, 6), bool)
+    mask[0, 1:3] = mask[3, 5] = True
+    (panel,) = figures.rings({"pool": mask}).child_axes
+    (clean,) = panel.collections
+    corners = sorted(tuple(path.vertices.min(axis=0)) for path in clean.get_paths())
+    assert corners == [(1, 0), (5, 3)]
+    assert (panel.get_xlim(), panel.get_ylim()) == ((0, 6), (4, 0))
+
+
+def test_ring_panels_have_one_size_and_polluted_cells_are_hatched_brown(pools):
+    ax = figures.rings(pools)
+    ax.figure.canvas.draw()
+    sizes = {tuple(np.round(panel.get_window_extent().size, 3)) for panel in ax.child_axes}
+    assert len(sizes) == 1 and sizes.pop()[0] > 200
+    (clean,), (polluted,) = figures.colours(1, 1)
+    for panel in ax.child_axes:
+        (ground,) = panel.patches
+        assert ground.get_hatch() and ground.get_facecolor()[:3] == to_rgb(polluted)
+        assert tuple(panel.collections[0].get_facecolor()[0][:3]) == to_rgb(clean)
+    assert legend(ax) == list(figures.DERIVED)
+    assert [bool(patch.get_hatch()) for patch in ax.get_legend().get_patches()] == [False, True]
+
+
+def test_a_ring_of_one_cell_shows_on_all_four_sides(pools):
+    ax = figures.rings(pools, ax=plt.figure(figsize=(13, 3.6)).add_subplot())
+    ax.figure.canvas.draw()
+    page = np.asarray(ax.figure.canvas.buffer_rgba())[::-1].astype(int)
+    box = ax.child_axes[0].get_window_extent()
+    x, y = int(np.mean([box.x0, box.x1])), int(np.mean([box.y0, box.y1]))
+    for edge in (page[y, int(box.x0) - 1 : int(box.x0) + 3], page[y, int(box.x1) - 3 : int(box.x1) + 2],
+                 page[int(box.y0) - 1 : int(box.y0) + 3, x], page[int(box.y1) - 3 : int(box.y1) + 2, x]):  # fmt: skip
+        blue = np.array([round(255 * part) for part in to_rgb(figures.RUNS[0])])
+        away = np.abs(edge[:, :3] - blue).sum(axis=1)
+        white = np.abs(edge[:, :3] - 255).sum(axis=1)
+        assert ((away > 60) & (white > 30)).any(), edge
+
+
+def test_the_ring_in_words(pools):
+    words = figures.rings_alt(pools).replace("\u202f", " ")
+    assert words.startswith("5 maps of a patch, step by step. Blue, clean: sees what the dense run sees; brown and")
+    assert "4 (MaxPool2d): 12 100 of 12 544 cells clean, a ring 1 cell wide; 9 (MaxPool2d)" in words
+    assert words.endswith("30 (MaxPool2d): 1 of 49 cells clean, a ring 3 cells wide.")
+    mask = np.zeros((4, 6), bool)
+    mask[1:, :4] = True
+    words = figures.rings_alt({"pool": mask})
+    assert words.endswith("12 of 24 cells clean, polluted 1 from the top, 2 from the right.")
+    mask[0, 0] = True  # no rectangle, and no ring
+    assert figures.rings_alt({"pool": mask}).endswith("13 of 24 cells clean.")
+    for whole in (np.ones((3, 3), bool), np.zeros((3, 3), bool)):
+        assert figures.rings_alt({"pool": whole}).endswith(f"{whole.sum()} of 9 cells clean.")
+        assert painted(figures.rings({"pool": whole}).child_axes[0]) == whole.sum()
+
+
+def test_measured_rings_blame_no_padding_for_what_may_be_rounding():
+    masks = {"pool": np.eye(3, dtype=bool)}
+    assert legend(figures.rings(masks)) == list(figures.MEASURED)
+    assert not any("padding" in words for words in (*figures.MEASURED, figures.rings_alt(masks)))
+
+
+def test_rings_are_drawn_into_the_axes_given(pools):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5))
+    assert figures.rings(pools, ax=right) is right
+    assert len(right.child_axes) == 5 and not left.child_axes
+    assert len(plt.get_fignums()) == 1 and figure.axes == [left, right]
+    assert titles(right)[0] == "4 (MaxPool2d)\n12 100 of 12 544\ncells clean"
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in right.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_one_ring_is_one_panel(pools):
+    ax = figures.rings(pools[3:4])
+    assert titles(ax) == ["23 (MaxPool2d)\n64 of 196 cells clean"]
+    assert len(ax.child_axes) == 1
+    assert figures.rings_alt(pools[3:4]).startswith("A map of a patch. Blue, clean")
+
+
+def test_no_ring_is_no_picture():
+    with pytest.raises(InputError, match="no ring to draw"):
+        figures.rings([])
+    with pytest.raises(InputError, match="the map of pool is 9; a picture needs rows and columns of cells"):
+        figures.rings({"pool": np.ones(9, bool)})
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(7, 7), (28, 40), (40, 3)])
+def test_a_projector_shows_every_word_of_the_rings(number, shape):
+    name = "backbone.$stages.0.blocks.11.downsample.convolution\n"
+    ax = figures.rings({f"{name}{i}": np.ones(shape, bool) for i in range(number)})
+    ax.figure.canvas.draw()
+    page = ax.figure.bbox
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    for text in ax.figure.findobj(Text):
+        if text.get_text() and text.get_visible() and not any(text in p.findobj(Text) for p in ax.child_axes):
+            assert text.get_fontsize() >= 11, text
+            box = text.get_window_extent()
+            assert box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1, text
 
 
 # Colours, as eyes without one kind of cone see them (Machado, Oliveira and Fernandes 2009, severity 1)

@@ -2,13 +2,15 @@
 
 import copy
 import hashlib
+import pickle
 import timeit
 
 import pytest
 import torch
 from torch import nn
 
-from fcnviz import models
+from fcnviz import models, trace
+from fcnviz.conv import Conv2d
 from fcnviz.errors import InputError
 
 # Names and shapes of the weights as torchvision 0.28 lists them in its vgg16() and alexnet().
@@ -186,9 +188,31 @@ def test_a_linear_weight_of_another_size_is_refused_by_torch():
         models.vgg16("conv").load_state_dict(state)
 
 
-def test_a_copy_of_the_conv_head_loads_linear_weights_too():
-    copied = copy.deepcopy(models.vgg16("conv"))
-    copied.load_state_dict(torchvision_state("vgg16"), assign=True)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_the_conv_head_loads_linear_weights_too(copied):
+    model = copied(models.vgg16("conv"))
+    model.load_state_dict(torchvision_state("vgg16"), assign=True)
+    assert model.classifier[0].weight.shape == (4096, 512, 7, 7)
+
+
+def test_the_conv_head_is_the_convolution_that_is_fast_on_small_maps():
+    model = models.vgg16("conv")
+    dense = [model.classifier[n] for n in (0, 3, 6)]
+    assert [type(layer) for layer in dense] == [Conv2d] * 3
+    assert repr(dense[0]) == "Conv2d(512, 4096, kernel_size=(7, 7), stride=(1, 1))"
+    steps = [step for step in trace(model, (1, 3, 256, 256)).steps if step.path.startswith("classifier")]
+    assert [step.kind for step in steps if step.operation == "conv"] == ["Conv2d"] * 3
+    assert not any(step.is_call for step in steps)
+
+
+@pytest.mark.parametrize("size", [224, 256])
+def test_the_conv_head_says_what_plain_convolutions_say(size, monkeypatch):
+    model = models.alexnet("conv", seed=0).double()
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1)).double()
+    with torch.no_grad():
+        found = model(x)
+        monkeypatch.setattr(Conv2d, "_conv_forward", nn.Conv2d._conv_forward)
+        torch.testing.assert_close(found, model(x))
 
 
 def test_an_unknown_head_is_refused_with_the_ones_there_are():

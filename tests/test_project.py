@@ -33,7 +33,7 @@ COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets"}
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
     *("errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "requirements"),
-    *("models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
+    *("conv", "models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
     *("passes", "symbolic", "law", "lawdata"),
     *("surgery", "equivalence", "patches"),
     *("layout", "table", "handwork", "lawtable", "figures", "sliders", "explorer", "__main__"),

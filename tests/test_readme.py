@@ -4,8 +4,6 @@ import doctest
 import re
 from pathlib import Path
 
-import pytest
-
 import fcnviz
 
 ROOT = Path(__file__).parent.parent

@@ -76,7 +76,7 @@ def test_an_image_too_small_for_a_pooling_is_explained_in_both_networks(view):
     view.size = (1, 2000)
     assert cells(view, "features.4") == ["✗ 2×2 window, 1×2000 map"] * 2
     assert cells(view, "features.5") == ["Conv2d 3×3", "not reached"] * 2
-    assert read(view.cards).count("the image is too small") == 2
+    assert read(view.cards).count("the image is too low") == 2
 
 
 def test_every_layer_has_a_row_in_the_order_of_the_network(view):

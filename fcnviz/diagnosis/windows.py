@@ -19,17 +19,25 @@ def window_too_large(scene: Scene) -> Diagnosis | None:
     sizes, pads = shape[-rank:], [sum(pair) for pair in window.pads]
     span = [d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True)]
     padded = [size + pad for size, pad in zip(sizes, pads, strict=True)]
-    if all(have >= need for have, need in zip(padded, span, strict=True)):
+    short = [have < need for have, need in zip(padded, span, strict=True)]
+    if not any(short):
         return None
     with_padding = f" ({by(padded)} with padding)" if any(pads) else ""
     least = smallest_image(scene, scene.failed, [max(1, need - pad) for need, pad in zip(span, pads, strict=True)])
     return told(
-        f"the image is too small: at {scene.who} the map is {by(sizes)}{with_padding}, and the window covers "
-        f"{by(span)}{_shrinking(scene)}",
+        f"the image is too {_lacking(short)}: at {scene.who} the map is {by(sizes)}{with_padding}, "
+        f"and the window covers {by(span)}{_shrinking(scene)}",
         f"use images of at least {by(least)}" if least is not None else "use larger images",
         f"pad this layer: `padding={max(need // 2 for need in span)}`" if scene.failed.operation == "conv" else "",
         "take out a pooling or a stride before it, so that the map shrinks less",
     )
+
+
+def _lacking(short: list[bool]) -> str:
+    """What an image is that lacks cells along these axes."""
+    if len(short) != 2 or all(short):
+        return "small"
+    return "low" if short[0] else "narrow"
 
 
 def _shrinking(scene: Scene) -> str:

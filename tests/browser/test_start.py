@@ -125,7 +125,7 @@ def test_silly_sizes_are_explained_and_heal(view):
     type_size(view, 0, 1)
     type_size(view, 1, 2000)
     expect_row(view, "features.4", "✗ 2×2 window, 1×2000 map ✗ 2×2 window, 1×2000 map")
-    expect(view).to_contain_text("the image is too small")
+    expect(view).to_contain_text("the image is too low")
     type_size(view, 1, 99999)
     expect_size(view, 1, 2048)
     expect(view.locator(".fcnviz-note").nth(1)).to_have_text("99999 → 2048")
