@@ -43,8 +43,8 @@ ZOO = {
     "shufflenet.shufflenet_g3_wd4": 224,
     "shufflenetv2.shufflenetv2_wd2": 224,
     "squeezenet.squeezenet_v1_1": 224,
-    "vgg.bn_vgg11b": 224,
-    "vgg.vgg11": 224,
+    **dict.fromkeys((f"vgg.bn_vgg{n}b" for n in (11, 13, 16)), 224),
+    **dict.fromkeys((f"vgg.vgg{n}" for n in (11, 13, 16)), 224),
     "vovnet.vovnet27s": 224,
     "zfnet.zfnet": 224,
 }
