@@ -34,8 +34,9 @@ def is_doubtful(
     """
     if not given:
         return False
-    if any(t.numel() == 0 for t in given) or (isinstance(output, Tensor) and output.numel() == 0):
-        return True
+    for tensor in (*given, output):  # asked of every step: a generator would take as long as the rest
+        if isinstance(tensor, Tensor) and tensor.numel() == 0:
+            return True
     if _lacks_axis(given[0], facts.settings.get("softmax_dim")):
         return True
     if facts.window is not None and (_is_odd(facts.window) or _is_odd_transposed(facts, facts.window, given[0])):

@@ -173,13 +173,8 @@ def check_first_layer(trace: Trace) -> None:
         InputError: with the shape that would do.
     """
     for step in trace:
-        if (
-            step.operation in _WINDOWED
-            and _rank(step) > 1
-            and step.sources
-            and step.sources[0] is not None
-            and step.sources[0].step == -1
-        ):
+        first = step.sources[0] if step.sources else None
+        if first is not None and first.step == -1 and step.operation in _WINDOWED and _rank(step) > 1:
             _check_batch(step)
             if trace.failure is not None and trace.failure.step is step:
                 _check_channels(step)

@@ -29,6 +29,7 @@ from torch.nn.utils.rnn import PackedSequence
 from fcnviz.errors import InputError, RealTensorNeeded
 from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
 from fcnviz.nested import leaves, mapped
+from fcnviz.operations import is_torch_layer
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
 from fcnviz.records import Failure, Shape, Step, Trace
 from fcnviz.twin import Image, Parts, copied, is_script, like, on_meta, parts_of, stand_in, twin
@@ -283,7 +284,7 @@ def _as_found(parts: Parts) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=cuda))
         stack.callback(random.setstate, random.getstate())
         if "numpy.random" in sys.modules:
-            stack.callback(np.random.set_state, np.random.get_state())
+            stack.callback(_restore_numpy, np.random.get_state())
         stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
         stack.callback(_restore, [(hooks, dict(hooks)) for _, module in parts for hooks in _hooks_of(module)])
         if any(_is_compiled(module) for _, module in parts):
@@ -292,9 +293,16 @@ def _as_found(parts: Parts) -> Iterator[None]:
         yield
 
 
+def _restore_numpy(before: Any) -> None:
+    now: Any = np.random.get_state()
+    if now[2:] != before[2:] or not np.array_equal(now[1], before[1]):
+        np.random.set_state(before)
+
+
 def _is_compiled(module: nn.Module) -> bool:
     """True for a forward under `torch.compile`, which would compile the recorder with it."""
-    return hasattr(module.forward, "_torchdynamo_orig_callable")
+    cls: Any = type(module)
+    return not is_torch_layer(cls) and hasattr(module.forward, "_torchdynamo_orig_callable")
 
 
 def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:
