@@ -147,7 +147,7 @@ class Failure:
         step: the step that failed, with its input shapes; it is also the last step of the trace.
         message: what PyTorch says on real CPU tensors.
         where: file, line and text of the caller's code that made the failing call; "" if all of it is torch's.
-        cause: the exception itself, as the forward raised it.
+        cause: the exception that says it: raised by the failing operation on CPU tensors, or by the forward itself.
         before: the steps that ran.
     """
 
