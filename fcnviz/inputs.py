@@ -163,8 +163,8 @@ def check_arguments(model: nn.Module, asked: Asked) -> None:
         raise InputError(f"{name}.forward takes ({takes}) and was given {given}: {error}") from None
 
 
-def check_first_layer(trace: Trace) -> None:
-    """Refuses an image without batch axis, or with channels that the first layer does not take.
+def check_batch(step: Step) -> None:
+    """Refuses an image without batch axis, before the layer that would read it runs.
 
     torch runs some layers on an image without a batch, but the layers after it then take its channels for
     images; a trace of that would teach nonsense.
@@ -172,25 +172,32 @@ def check_first_layer(trace: Trace) -> None:
     Raises:
         InputError: with the shape that would do.
     """
-    for step in trace:
-        first = step.sources[0] if step.sources else None
-        if first is not None and first.step == -1 and step.operation in _WINDOWED and _rank(step) > 1:
-            _check_batch(step)
-            if trace.failure is not None and trace.failure.step is step:
-                _check_channels(step)
-
-
-def _rank(step: Step) -> int:
-    return len(step.window.kernel) if step.window else len(step.settings["output_size"])
-
-
-def _check_batch(step: Step) -> None:
-    shape = step.input_shapes[0]
-    if len(shape) == _rank(step) + 1:
+    if _reads_images(step) and len(step.input_shapes[0]) == _rank(step) + 1:
+        shape = step.input_shapes[0]
         raise InputError(
             f"{tuple(shape)} has no batch axis, and {_called(step)} reads batches: "
             f"give {(1, *shape)}, or x.unsqueeze(0) for a tensor x"
         )
+
+
+def check_channels(trace: Trace) -> None:
+    """Refuses an image with channels that the first layer does not take: torch has stopped there already.
+
+    Raises:
+        InputError: with the shape that would do.
+    """
+    if trace.failure is not None and _reads_images(trace.failure.step):
+        _check_channels(trace.failure.step)
+
+
+def _reads_images(step: Step) -> bool:
+    """True for a layer with a window over height and width that reads an input of the network."""
+    first = step.sources[0] if step.sources else None
+    return first is not None and first.step == -1 and step.operation in _WINDOWED and _rank(step) > 1
+
+
+def _rank(step: Step) -> int:
+    return len(step.window.kernel) if step.window else len(step.settings["output_size"])
 
 
 def _check_channels(step: Step) -> None:

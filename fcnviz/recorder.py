@@ -21,6 +21,8 @@ from torch.utils.hooks import RemovableHandle
 from fcnviz import calls, counting, operations
 from fcnviz.counting import FlopCount
 from fcnviz.doubt import is_doubtful
+from fcnviz.errors import InputError
+from fcnviz.inputs import check_batch
 from fcnviz.nested import leaves
 from fcnviz.operations import Facts
 from fcnviz.records import Output, Shape, Source, Step, Weight
@@ -123,6 +125,7 @@ class Recorder(TorchFunctionMode):
         self.strained = False
         self._frames: list[_Frame] = []
         self._leaf_depth = 0
+        self._inputs: set[int] = set()
         self._made: dict[int, tuple[ref[Tensor], Source]] = {}
         self._owned: dict[int, str] = {}
         self._counted: set[int] = set()
@@ -133,10 +136,14 @@ class Recorder(TorchFunctionMode):
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
         """Calls the model, watched; an `Exception` ends the run, anything stronger passes through."""
-        self._note(leaves((args, kwargs), Tensor), -1)
+        given = list(leaves((args, kwargs), Tensor))
+        self._note(given, -1)
+        self._inputs = {id(tensor) for tensor in given}
         try:
             with self:
                 output = self.parts[0][1](*args, **kwargs)
+        except InputError:
+            raise  # refused, not tried
         except Exception as error:
             if self.broken is None or self.broken.error not in chain(error):
                 root = self.parts[0][1]
@@ -173,6 +180,8 @@ class Recorder(TorchFunctionMode):
         self._frames.append(frame)
         if facts is None:
             return
+        if not self._leaf_depth and args and id(args[0]) in self._inputs:
+            check_batch(self._step(self._module(frame), None, 0))
         self._leaf_depth += 1
         frame.unwatched = torch._C.DisableTorchFunction()
         frame.unwatched.__enter__()
@@ -235,6 +244,8 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         kind = calls.call_kind(func)
         self.strained |= "memory_format" in kwargs or torch.is_autocast_enabled("cpu")
+        if args and id(args[0]) in self._inputs:
+            check_batch(self._step(self._call(func, kind, args, kwargs), None, 0))
         counter = FlopCount() if counting.needs_counting(func, kind) else None
         try:
             with counter or nullcontext():

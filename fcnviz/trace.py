@@ -27,7 +27,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
 from fcnviz.errors import InputError, RealTensorNeeded
-from fcnviz.inputs import Asked, check_arguments, check_first_layer, read
+from fcnviz.inputs import Asked, check_arguments, check_channels, read
 from fcnviz.nested import leaves, mapped
 from fcnviz.operations import is_torch_layer
 from fcnviz.recorder import Broken, Operation, Recorder, Run, chain
@@ -65,7 +65,7 @@ def trace(model: nn.Module, *inputs: Any, as_is: bool = False, **kwargs: Any) ->
     parts = parts_of(model)
     with _as_found(parts):
         found = _traced(parts, asked, as_is)
-    check_first_layer(found)
+    check_channels(found)
     return found
 
 

@@ -741,6 +741,20 @@ def test_bad_input_is_refused_with_a_sentence(call: Any, sentence: str) -> None:
     assert isinstance(error.value, FcnvizError) and isinstance(error.value, ValueError)
 
 
+@pytest.mark.parametrize("call", [nn.Conv2d(3, 4, 3), lambda x: F.max_pool2d(x, 2)], ids=["layer", "call"])
+def test_an_image_without_batch_is_refused_before_anything_runs(call: Any) -> None:
+    ran = []
+
+    class Counts(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            ran.append(call(x))
+            return x
+
+    with pytest.raises(InputError, match="has no batch axis"):
+        trace(Counts(), torch.rand(3, 8, 8))
+    assert not ran
+
+
 def test_shapes_may_be_lists_sizes_and_numpy_integers() -> None:
     for shape in ([1, 3, 8, 8], torch.Size((1, 3, 8, 8)), Shape((1, 3, 8, 8)), tuple(np.array((1, 3, 8, 8)))):
         assert trace(smooth(), shape).input_shapes == ((1, 3, 8, 8),)
