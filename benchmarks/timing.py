@@ -35,7 +35,6 @@ def in_turn(calls: Mapping[str, Callable[[Any], Any]], inputs: Sequence[Any]) ->
     times: dict[str, list[float]] = {name: [] for name in calls}
     for one in inputs:
         for name, call in calls.items():
-            call(one)  # the code of the one before has pushed this one's out of the processor's cache
             times[name].append(seconds(partial(call, one)))
     return {name: all_[2:] for name, all_ in times.items()}
 

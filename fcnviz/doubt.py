@@ -34,22 +34,25 @@ def is_doubtful(
     """
     if not given:
         return False
-    for tensor in (*given, output):  # asked of every step: a generator would take as long as the rest
-        if isinstance(tensor, Tensor) and tensor.numel() == 0:
+    if isinstance(output, Tensor) and output.numel() == 0:
+        return True
+    first, mixed = given[0].dtype, False
+    for tensor in given:
+        if tensor.numel() == 0:
             return True
-    if _lacks_axis(given[0], facts.settings.get("softmax_dim")):
+        mixed |= tensor.dtype is not first
+    if "softmax_dim" in facts.settings and _lacks_axis(given[0], facts.settings["softmax_dim"]):
         return True
     if facts.window is not None and (_is_odd(facts.window) or _is_odd_transposed(facts, facts.window, given[0])):
         return True
     if kind in _LOOKUPS:
-        return given[0].dtype.is_floating_point
+        return first.is_floating_point
     if facts.operation in _ANY_DTYPE or not (weights or facts.operation or kind in _FLOAT_CALLS):
         return False
-    first = given[0].dtype
-    if any(t.dtype is not first for t in given) or any(t.dtype is not first for _, t in weights):
-        return True
+    for _, tensor in weights:
+        mixed |= tensor.dtype is not first
     # half precision has its matrix products everywhere; trying a large one would take long
-    return first not in _EVERYWHERE and not (first.is_floating_point and (weights or kind in _FLOAT_CALLS))
+    return mixed or (first not in _EVERYWHERE and not (first.is_floating_point and (weights or kind in _FLOAT_CALLS)))
 
 
 def _lacks_axis(given: Tensor, axis: int | None) -> bool:
@@ -59,7 +62,8 @@ def _lacks_axis(given: Tensor, axis: int | None) -> bool:
 def _is_odd(window: Window) -> bool:
     """A window that no layer should have."""
     pads = () if isinstance(window.padding, str) else window.padding
-    return min((*window.kernel, *window.stride, *window.dilation), default=1) < 1 or min(pads, default=0) < 0
+    smallest = min(map(min, (window.kernel, window.stride, window.dilation)), default=1) if window.kernel else 1
+    return smallest < 1 or min(pads, default=0) < 0
 
 
 def _is_odd_transposed(facts: Facts, window: Window, given: Tensor) -> bool:

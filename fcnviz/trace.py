@@ -280,15 +280,18 @@ def _as_found(parts: Parts) -> Iterator[None]:
     """Random states, hooks, gradient mode and the limit on nesting stay as they were; nothing is compiled meanwhile."""
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     levels = max(path.count(".") for path, _ in parts)
+    hooks = [(hooks, dict(hooks)) for _, module in parts for hooks in _hooks_of(module)]
+    foreign = [module for _, module in parts if _is_foreign(module)]
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=cuda))
-        stack.callback(random.setstate, random.getstate())
-        if "numpy.random" in sys.modules:
-            stack.callback(_restore_numpy, np.random.get_state())
+        if foreign or hooks:  # torch's own layers draw from torch's random numbers only
+            stack.callback(random.setstate, random.getstate())
+            if "numpy.random" in sys.modules:
+                stack.callback(_restore_numpy, np.random.get_state())
         stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
-        stack.callback(_restore, [(hooks, dict(hooks)) for _, module in parts for hooks in _hooks_of(module)])
-        if any(_is_compiled(module) for _, module in parts):
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.callback(_restore, hooks)
+        if any(hasattr(module.forward, "_torchdynamo_orig_callable") for module in foreign):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))  # it would compile the recorder with it
         stack.enter_context(_nesting(levels))
         yield
 
@@ -299,10 +302,10 @@ def _restore_numpy(before: Any) -> None:
         np.random.set_state(before)
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    """True for a forward under `torch.compile`, which would compile the recorder with it."""
+def _is_foreign(module: nn.Module) -> bool:
+    """True for a module whose forward is not torch's own."""
     cls: Any = type(module)
-    return not is_torch_layer(cls) and hasattr(module.forward, "_torchdynamo_orig_callable")
+    return "forward" in module.__dict__ or not is_torch_layer(cls)
 
 
 def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:
