@@ -12,12 +12,13 @@ NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 in_each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+def test_there_is_a_first_one_and_all_are_numbered():
+    assert "00_start.ipynb" in [path.name for path in NOTEBOOKS]
+    assert set(NOTEBOOKS) == set(FOLDER.glob("*.ipynb"))
+
+
 def code_of(path: Path) -> list[str]:
     return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-
-
-def test_there_are_notebooks():
-    assert NOTEBOOKS
 
 
 @in_each_notebook
