@@ -75,9 +75,23 @@ class Residual(nn.Module):
         return F.relu(y)
 
 
+class Positions(nn.Module):
+    """Patches in a row, and a number for each place added: the beginning of a vision transformer."""
+
+    def __init__(self, patches: int) -> None:
+        super().__init__()
+        self.patch, self.pos = conv(3, 4, 4, stride=4), nn.Parameter(torch.zeros(1, patches, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.patch(x).flatten(2).transpose(1, 2) + self.pos
+
+
 S = nn.Sequential
 # what went wrong: the network, and the input it refuses (a shape, or a tensor where the number type matters)
 CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    # a parameter that has a size
+    "positions for a smaller image": (lambda: Positions(49), (1, 3, 32, 32)),
+    "positions for a larger image": (lambda: Positions(49), (2, 3, 16, 16)),
     # Linear
     "another image size": (
         lambda: S(conv(3, 8), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 7 * 7, 10)),

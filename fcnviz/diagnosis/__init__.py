@@ -16,7 +16,7 @@ from fcnviz.diagnosis.axes import flatten_axis, norm_rank, permute_axes, wrong_r
 from fcnviz.diagnosis.channels import conv_channels, norm_channels, norm_one_value, pixel_shuffle
 from fcnviz.diagnosis.counts import linear, reshape_count, reshape_strides
 from fcnviz.diagnosis.forwards import python_error, tuple_given, wrong_arguments
-from fcnviz.diagnosis.joins import broadcast_mismatch, cat_mismatch
+from fcnviz.diagnosis.joins import broadcast_mismatch, cat_mismatch, parameter_mismatch
 from fcnviz.diagnosis.number_types import number_types
 from fcnviz.diagnosis.rows import attention_width, embedding_index, layer_norm, matrix_product, recurrent_width
 from fcnviz.diagnosis.scene import Diagnosis, Reading, Scene, told
@@ -69,7 +69,7 @@ _BY_OPERATION: Mapping[str | None, tuple[Reading, ...]] = {
     "reshape": (reshape_count, reshape_strides),
     "permute": (permute_axes,),
     **dict.fromkeys(("cat", "stack"), (cat_mismatch,)),
-    "broadcast": (broadcast_mismatch,),
+    "broadcast": (broadcast_mismatch, parameter_mismatch),
     "pad": (pad_too_large,),
     "pixel_shuffle": (pixel_shuffle,),
 }

@@ -44,6 +44,30 @@ def broadcast_mismatch(scene: Scene) -> Diagnosis | None:
     return None
 
 
+def parameter_mismatch(scene: Scene) -> Diagnosis | None:
+    """A parameter added to what arrives, a position embedding say, has the one size that it was made for."""
+    if len(scene.shapes) != 1 or len(scene.failed.weights) != 1:
+        return None
+    name, shape = scene.failed.weights[0]
+    rank = max(len(scene.shape), len(shape))
+    mine, its = ((1,) * (rank - len(one)) + tuple(one) for one in (scene.shape, shape))
+    differing = [axis for axis in range(rank) if mine[axis] != its[axis] and 1 not in (mine[axis], its[axis])]
+    if not differing:
+        return None
+    pairs = ", ".join(f"axis {axis}: {mine[axis]} ≠ {its[axis]}" for axis in differing)
+    needed = by([mine[axis] if axis in differing else size for axis, size in enumerate(its)])
+    smaller = "a smaller" if all(mine[axis] > its[axis] for axis in differing) else "another"
+    return told(
+        f"{scene.who} works cell by cell and needs equal sizes (or 1), but {pairs}; {_giver(scene, 0)} gives "
+        f"{shown(scene.shape)}, and the network's own {name} is {shown(shape)}",
+        f"use the image size for which {name} was made, {smaller} one"
+        if any(step.window for step in scene.steps)
+        else "",
+        f"stretch {name} to what arrives, as is done with trained position embeddings: `F.interpolate`",
+        f"building a new net for this size: make {name} {needed}",
+    )
+
+
 def _different_ranks(scene: Scene, rule: str) -> Diagnosis:
     arriving = " and ".join(f"{by(shape)} from {_giver(scene, i)}" for i, shape in enumerate(scene.shapes))
     return told(f"{scene.who} {rule}, but gets {arriving}", "add the missing axis: `x.unsqueeze(…)`")
