@@ -38,7 +38,7 @@ _BIND_MAX = _named("input kernel_size stride padding dilation ceil_mode")
 _BIND_AVG = _named("input kernel_size stride padding ceil_mode")
 _BIND_LP = _named("input norm_type kernel_size stride ceil_mode")
 _BIND_DIM = _named("input dim")
-_BIND_INTERPOLATE = _named("input size scale_factor mode align_corners recompute_scale_factor")
+_BIND_INTERPOLATE = _named("input size scale_factor mode align_corners recompute_scale_factor antialias")
 
 
 def _call_conv(rank: int) -> Callable[..., Facts]:
@@ -133,7 +133,9 @@ def _call_interpolate(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts
     a = _BIND_INTERPOLATE(args, kwargs)
     rank = a["input"].dim() - 2
     size, scale = (None if a.get(key) is None else per_axis(a[key], rank) for key in ("size", "scale_factor"))
-    return Facts("interpolate", None, {"size": size, "scale_factor": scale, "mode": a.get("mode", "nearest")})
+    settings = {"size": size, "scale_factor": scale, "mode": a.get("mode", "nearest")}
+    flags = ("align_corners", "recompute_scale_factor", "antialias")
+    return Facts("interpolate", None, {**settings, **{flag: bool(a.get(flag)) for flag in flags}})
 
 
 def _call_unfold(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
@@ -173,6 +175,38 @@ def _call_reduce(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
     return Facts("reduce", None, {"dims": tuple(dims), "keepdim": bool(a.get("keepdim", False))})
 
 
+def _call_along(names: str, default: Any) -> Callable[..., Facts]:
+    """A call that leaves the shape and works along some axes: all of them where None is given."""
+
+    def read(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+        a = _named(names)(args, kwargs)
+        dim = a.get("dim", a.get("dims", default))
+        rest = (dim, *args[2:]) if names == "input dims" and not isinstance(dim, list | tuple) else dim  # x.flip(2, 3)
+        return Facts("same", None, {} if rest is None else {"dims": per_axis(rest, 1)})
+
+    return read
+
+
+def _call_layer_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+    shape = _named("input normalized_shape")(args, kwargs)["normalized_shape"]
+    return Facts("same", None, {"normalized_shape": tuple(shape)})
+
+
+def _numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers among the arguments: one that was computed from a size changes with it."""
+    return {"numbers": tuple(value for value in (*args, *kwargs.values()) if type(value) in (int, float))}
+
+
+def _call_movedim(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+    a = _named("input source destination")(args, kwargs)
+    rank = a["input"].dim()
+    sources, places = ([d % rank for d in per_axis(a[key], 1)] for key in ("source", "destination"))
+    dims = [d for d in range(rank) if d not in sources]
+    for place, source in sorted(zip(places, sources, strict=True)):
+        dims.insert(place, source)
+    return Facts("permute", None, {"dims": tuple(dims)})
+
+
 def _call_shuffle(up: bool) -> Callable[..., Facts]:
     return lambda args, kwargs: Facts("pixel_shuffle", None, {"factor": [*args, *kwargs.values()][1], "up": up})
 
@@ -198,6 +232,13 @@ READERS: dict[str, Callable[..., Facts]] = {
     **dict.fromkeys(("view", "reshape"), _call_reshape),
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _call_transpose),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "prod"), _call_reduce),
+    **dict.fromkeys(("layer_norm", "rms_norm"), _call_layer_norm),
+    **dict.fromkeys(("clamp", "clip"), lambda args, kwargs: Facts("same", None, _numbers(args, kwargs))),
+    **dict.fromkeys(("movedim", "moveaxis"), _call_movedim),
+    **dict.fromkeys(("cumsum", "cumprod"), _call_along("input dim", None)),
+    "flip": _call_along("input dims", None),
+    "roll": _call_along("input shifts dims", None),
+    "normalize": _call_along("input p dim", 1),
 }
 for _rank in (1, 2, 3):
     READERS[f"conv{_rank}d"] = _call_conv(_rank)
@@ -212,6 +253,7 @@ BROADCAST = words(
     """
     add sub rsub mul div true_divide floor_divide rdiv remainder maximum minimum pow rpow eq ne lt le gt ge
     logical_and logical_or bitwise_and bitwise_or atan2 where lerp addcmul addcdiv
+    iadd isub imul idiv itruediv ifloordiv ipow
     """
 )
 SAME_SHAPE = words(
@@ -219,10 +261,10 @@ SAME_SHAPE = words(
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh
     softplus softsign logsigmoid tanhshrink hardshrink softshrink threshold
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
-    batch_norm layer_norm group_norm instance_norm local_response_norm rms_norm normalize
+    batch_norm group_norm instance_norm local_response_norm
     contiguous clone detach to float double half bfloat16 long int bool cpu cuda type type_as data
-    abs neg exp log log1p expm1 sqrt rsqrt square sin cos sign floor ceil round clamp clip reciprocal erf
-    nan_to_num masked_fill flip roll cumsum channel_shuffle requires_grad_ zeros_like ones_like empty_like
+    abs neg exp log log1p expm1 sqrt rsqrt square sin cos sign floor ceil round reciprocal erf
+    nan_to_num masked_fill channel_shuffle requires_grad_ zeros_like ones_like empty_like
     full_like rand_like randn_like
     """
 )
@@ -242,7 +284,7 @@ def call_facts(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     kind = call_kind(func)
     kind = kind if kind in READERS else kind.removesuffix("_")
     if kind in BROADCAST:
-        return Facts("broadcast")
+        return Facts("broadcast", None, _numbers(args, kwargs))
     if kind in SAME_SHAPE:
         return SAME
     reader = READERS.get(kind)

@@ -21,9 +21,21 @@ class RealTensorNeeded(FcnvizError, RuntimeError):
     """The forward looks at numbers, and shapes alone carry none: a real tensor has to be passed."""
 
 
+class GeometryError(FcnvizError, ValueError):
+    """Cells that do not lie on each other, or have no one place on the image: the sentence says by how much, or why."""
+
+
 class SurgeryError(FcnvizError, ValueError):
     """No convolution does what this Linear or network does: the sentence names the step and the reason."""
 
 
+class SeesMoreThanItsWindow(UserWarning):
+    """A network was cast, and steps of it look beyond a window: the dense map is not the classifier's, cell by cell."""
+
+
 class AlreadyConvolutional(UserWarning):
     """There was nothing to cast: the network handed in is fully convolutional and was handed back as it is."""
+
+
+class DataError(FcnvizError, OSError):
+    """Pictures or weights that a lesson needs are not there, or are not the ones that were meant: what to install."""

@@ -1,4 +1,4 @@
-"""Sums by hand and verdicts as text and HTML: what `equivalence` has found, written out.
+"""Sums by hand and verdicts as text and HTML: what `equivalence` and `upsampling` have found, written out.
 
 A sum of few products is written whole, as a student does it on paper: each factor, each product, the total. Of a long
 one there are the largest products and the running sum at some places, added up as a Linear and as a convolution. In a
@@ -17,8 +17,12 @@ from fcnviz.arithmetic import count
 
 if TYPE_CHECKING:
     from fcnviz.equivalence import Comparison, Handwork, Proof
+    from fcnviz.upsampling import Border, Overlap
 
-__all__ = ["Sheet", "comparison_html", "comparison_text", "html", "proof_html", "proof_text", "sheet", "text"]
+__all__ = [
+    *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "html"),
+    *("overlap_html", "overlap_sheet", "overlap_text", "proof_html", "proof_text", "sheet", "text"),
+]
 
 ON_PAPER = 32  # a sum of at most so many products is written whole
 LARGEST = 5
@@ -60,15 +64,15 @@ def sheet(work: Handwork) -> Sheet:
 def _facts(work: Handwork) -> tuple[str, ...]:
     c, h, w = work.products.shape
     last = work.rows[1] - 1, work.columns[1] - 1
-    window = f"rows {_range(work.rows[0], last[0])} and columns {_range(work.columns[0], last[1])}"
+    window = f"{_range('row', work.rows[0], last[0])} and {_range('column', work.columns[0], last[1])}"
     return (
         f"The window: {window} of each channel of the {_by(work.map)} map",
         f"{c}·{h}·{w} = {count(work.products.size)} products and a bias; column = channel·{h * w} + row·{w} + column",
     )
 
 
-def _range(first: int, last: int) -> str:
-    return count(first) if first == last else f"{count(first)} to {count(last)}"
+def _range(what: str, first: int, last: int) -> str:
+    return f"{what} {count(first)}" if first == last else f"{what}s {count(first)} to {count(last)}"
 
 
 def _by(sizes: Iterable[int]) -> str:
@@ -76,7 +80,7 @@ def _by(sizes: Iterable[int]) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.6g}".replace("-", "−")
+    return f"{number + 0.0:.6g}".replace("-", "−")  # −0 + 0 is 0
 
 
 def _factor(number: float) -> str:
@@ -161,7 +165,13 @@ def _answers(work: Handwork) -> tuple[str, ...]:
     names = [f"{name} answers" for name in work.names] + ["The stored numbers, added without rounding"]
     numbers = [_full(linear, work), _full(conv, work), f"{work.exact:.17g}".replace("-", "−")]
     lines = [f"{name}: {number}" for name, number in zip(names, numbers, strict=True)]
-    return (*lines, f"S = Σ|w||x| + |b| = {_short(work.absolute)}: the size against which rounding is measured")
+    measure = f"S = Σ|w||x| + |b| = {_short(work.absolute)}: the size against which rounding is measured"
+    return (*lines, measure, *((_OTHER_WEIGHTS,) if work.other_weights else ()))
+
+
+_OTHER_WEIGHTS = (
+    "The two layers do not hold the same numbers: all sums here are of the Linear's, and Conv2d answers with its own"
+)
 
 
 # Terminal and notebook
@@ -169,7 +179,10 @@ def _answers(work: Handwork) -> tuple[str, ...]:
 
 def text(work: Handwork) -> str:
     """The sheet for a terminal."""
-    page = sheet(work)
+    return _page_text(sheet(work))
+
+
+def _page_text(page: Sheet) -> str:
     lines = [page.title, *page.facts]
     for grid in page.grids:
         lines += ["", grid.title, *_columns(grid)]
@@ -198,7 +211,10 @@ def _folded(line: str) -> list[str]:
 
 def html(work: Handwork) -> str:
     """The sheet for a notebook; alignment stands in style attributes, which a notebook keeps."""
-    page = sheet(work)
+    return _page_html(sheet(work))
+
+
+def _page_html(page: Sheet) -> str:
     parts = [f"<p><b>{_escape(page.title)}</b><br>{'<br>'.join(map(_escape, page.facts))}</p>"]
     parts += [f'<div style="display:flex;flex-wrap:wrap;gap:0 2em">{"".join(map(_table, page.grids))}</div>']
     for title, sums in page.sums:
@@ -218,6 +234,97 @@ def _table(grid: Grid) -> str:
 
 def _escape(words: str) -> str:
     return escape(words, quote=False)
+
+
+# Kernels that overlap
+
+
+def overlap_sheet(found: Overlap) -> Sheet:
+    """One output cell of a transposed convolution: which input cells reach it, with which weight, and the sum."""
+    short = len(found.terms) <= ON_PAPER
+    return Sheet(
+        title=f"Output channel {found.channel}, cell {found.cell}, of a transposed convolution",
+        facts=_overlap_facts(found),
+        grids=(_overlap_terms(found),),
+        sums=(("The sum", _overlap_sum(found)),) if short else (),
+        answers=(
+            f"The layer answers: {found.answer:.17g}".replace("-", "−"),
+            f"The stored numbers, added without rounding: {float(found.exact):.17g}".replace("-", "−"),
+        ),
+    )
+
+
+def _overlap_facts(found: Overlap) -> tuple[str, ...]:
+    each = [_axis_rule(found, axis) for axis in (0, 1)]
+    rule = f"cell {each[0]}, of both axes" if each[0] == each[1] else f"row {each[0]}, and to column {each[1]}"
+    places = [f"{name} {place}" for name, place in zip(("row", "column"), found.cell, strict=True)]
+    return (
+        f"Input cell i, times weight t of the kernel, goes to output {rule}",
+        f"To {' and '.join(places)} of the {_by(found.output)} output, {count(len(found.terms))} products go",
+    )
+
+
+def _axis_rule(found: Overlap, axis: int) -> str:
+    """i·s − p + d·t with the numbers put in."""
+    window = found.window
+    stride, pad, dilation = window.stride[axis], window.pads[axis][0], window.dilation[axis]
+    tap = "t" if dilation == 1 else f"{dilation}·t"
+    last = window.kernel[axis] - 1
+    return f"{stride}·i{f' − {pad}' if pad else ''} + {tap} (t = 0 … {last})"
+
+
+def _overlap_terms(found: Overlap) -> Grid:
+    """The products; of more than a page of them, the largest."""
+    terms, title = found.terms, "The products"
+    if len(terms) > ON_PAPER:
+        terms, title = tuple(sorted(terms, key=lambda t: -abs(t.product))[:LARGEST]), "The largest products"
+    rows = [
+        (_listed(t.cell), _listed(t.place), f"{_factor(t.input)}·{_factor(t.weight)}", _short(t.product)) for t in terms
+    ]
+    return Grid(title, ("input channel, row, column", "kernel row, column", "input·weight", "product"), tuple(rows))
+
+
+def _listed(place: Iterable[int]) -> str:
+    return ", ".join(map(count, place))
+
+
+def _overlap_sum(found: Overlap) -> tuple[str, ...]:
+    bias = [_factor(found.bias)] if found.bias else []
+    products = [_factor(t.product) for t in found.terms] + bias
+    return (f"{' + '.join(products) or '0'} = {_short(float(found.exact))}",)
+
+
+def overlap_text(found: Overlap) -> str:
+    """The sheet for a terminal."""
+    return _page_text(overlap_sheet(found))
+
+
+def overlap_html(found: Overlap) -> str:
+    """The sheet for a notebook."""
+    return _page_html(overlap_sheet(found))
+
+
+def border_text(found: Border) -> str:
+    """A map enlarged in two ways, in a few lines: equal inside, and by how much not at the border."""
+    return "\n".join(": ".join(filter(None, line)) for line in _border_lines(found))
+
+
+def border_html(found: Border) -> str:
+    """The same as a small table."""
+    return _two_columns(_border_lines(found))
+
+
+def _border_lines(found: Border) -> Sequence[tuple[str, str]]:
+    inside, difference = found.inside(found.difference), found.difference
+    equal = f"{count(int((inside == 0).sum()))} of {count(inside.numel())}"
+    most = [_short(float(part.abs().max())) if part.numel() else "0" for part in (inside, difference)]
+    return (
+        (f"A {_by(found.shape)} map, {found.factor} times finer: transposed convolution against interpolation", ""),
+        (f"cells inside, {found.width} or more from each edge, equal bit for bit", equal),
+        ("largest difference inside", most[0]),
+        ("largest difference with the border", most[1]),
+        ("weights of a cell sum to", f"1 inside, down to {_short(float(found.weights.min()))} in a corner"),
+    )
 
 
 # Verdicts
@@ -246,7 +353,7 @@ def _comparison_lines(found: Comparison) -> Sequence[tuple[str, str]]:
         ("what rounding can do", bound),
         ("largest part of its bound", _short(found.share)),
         ("in ε·Σ|w||x|", _short(found.eps) + _doubt(found)),
-        ("verdict", found.verdict),
+        ("verdict", found.verdict + (", but the layers do not hold the same numbers" if found.other_weights else "")),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcnviz.batches import mixed
 from fcnviz.errors import InputError
 from fcnviz.nested import leaves, mapped
 from fcnviz.records import Shape, Step, Trace
@@ -181,12 +182,13 @@ def check_batch(step: Step) -> None:
 
 
 def check_channels(trace: Trace) -> None:
-    """Refuses an image with channels that the first layer does not take: torch has stopped there already.
+    """Refuses an image with channels that the first layer does not take, and a list of images: torch has stopped there.
 
     Raises:
-        InputError: with the shape that would do.
+        InputError: with the shape that would do, or what to do with images of different sizes.
     """
     if trace.failure is not None and _reads_images(trace.failure.step):
+        _check_one(trace.failure.step)
         _check_channels(trace.failure.step)
 
 
@@ -198,6 +200,16 @@ def _reads_images(step: Step) -> bool:
 
 def _rank(step: Step) -> int:
     return len(step.window.kernel) if step.window else len(step.settings["output_size"])
+
+
+def _check_one(step: Step) -> None:
+    shapes = step.input_shapes
+    if step.is_call or len(shapes) < 2 or _rank(step) != 2 or any(len(shape) not in (3, 4) for shape in shapes):
+        return
+    sizes = [(shape[-2], shape[-1]) for shape in shapes]
+    if len(set(sizes)) > 1:
+        raise InputError(mixed(sizes))
+    raise InputError(f"{_called(step)} takes one tensor, and was given a list of {len(shapes)}: torch.stack makes one")
 
 
 def _check_channels(step: Step) -> None:

@@ -76,7 +76,9 @@ def _adaptive_pool(m: Any) -> Facts:
 
 
 def _upsample(m: Any) -> Facts:
-    return Facts("interpolate", None, {"size": m.size, "scale_factor": m.scale_factor, "mode": m.mode})
+    settings = {"size": m.size, "scale_factor": m.scale_factor, "mode": m.mode}
+    corners = {"align_corners": bool(m.align_corners), "recompute_scale_factor": bool(m.recompute_scale_factor)}
+    return Facts("interpolate", None, {**settings, **corners})
 
 
 def _pad(m: Any) -> Facts:

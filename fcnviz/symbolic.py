@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import sympy
@@ -328,9 +328,15 @@ def _power(arguments: list[Tree]) -> Tree:
     return whole if exponent > 0 else ("/", 1, whole)
 
 
+@lru_cache(maxsize=1 << 14)
+def _spelled(term: Any) -> str:
+    """What sympy writes for a term, which takes it long, and the same terms come again and again."""
+    return str(term)
+
+
 def _sum(value: Any, names: Mapping[Any, str]) -> Tree:
     """A sum with what is taken away at its end: H + 2 − W, never 2 + −1·W + H."""
-    terms = sorted(value.args, key=lambda term: (term.is_Number, str(term)))
+    terms = sorted(value.args, key=lambda term: (term.is_Number, _spelled(term)))
     plus = [_tree(names, t) for t in terms if not t.could_extract_minus_sign()]
     minus = [_tree(names, -t) for t in terms if t.could_extract_minus_sign()]
     first = plus if plus else [0]

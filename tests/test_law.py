@@ -218,6 +218,9 @@ PACKAGE = {
     "alexnet adaptive": (lambda: models.alexnet("adaptive"), 3),
     "two convolutions": (lambda: models.two_convolutions(), 3),
     "lenet": (lambda: models.lenet(), 1),
+    "fcn-32s": (lambda: models.fcn32s(), 3),
+    "fcn-8s": (lambda: models.fcn8s(), 3),
+    "fcn-alexnet": (lambda: models.fcn_alexnet(), 3),
 }
 WIDE = 640
 

@@ -39,6 +39,8 @@ ALL = [
     *(lambda seed=None, b=b, h=h: b(h, seed) for b in (models.vgg16, models.alexnet) for h in HEADS),
     models.two_convolutions,
     models.lenet,
+    models.caffe_alexnet,
+    *(lambda seed=None, b=b: b(seed=seed) for b in (models.fcn32s, models.fcn16s, models.fcn8s, models.fcn_alexnet)),
 ]
 
 
@@ -148,8 +150,9 @@ def test_a_model_is_built_on_meta_in_eval_mode_and_without_random_numbers(build)
     assert not any(m.training for m in model.modules())
 
 
-def test_vgg16_is_built_on_meta_in_under_ten_milliseconds():
-    assert min(timeit.repeat(models.vgg16, number=1, repeat=5)) < 0.01
+@pytest.mark.parametrize(("build", "limit"), [(models.vgg16, 0.01), (models.fcn8s, 0.03)])
+def test_a_model_is_built_on_meta_in_milliseconds(build, limit):
+    assert min(timeit.repeat(build, number=1, repeat=5)) < limit
 
 
 def test_a_seed_gives_the_same_weights_every_time_and_leaves_torchs_random_numbers_alone():

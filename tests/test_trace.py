@@ -31,6 +31,11 @@ PACKAGE = {
     "alexnet conv": (lambda: models.alexnet("conv"), (1, 3, 500, 500)),
     "two convolutions": (lambda: models.two_convolutions(), (1, 3, 40, 60)),
     "lenet": (lambda: models.lenet(), (1, 1, 32, 32)),
+    "caffe alexnet": (lambda: models.caffe_alexnet(), (1, 3, 451, 300)),
+    "fcn-32s": (lambda: models.fcn32s(), (1, 3, 100, 75)),
+    "fcn-16s": (lambda: models.fcn16s(), (2, 3, 50, 75)),
+    "fcn-8s": (lambda: models.fcn8s(), (1, 3, 500, 375)),
+    "fcn-alexnet": (lambda: models.fcn_alexnet(), (1, 3, 63, 500)),
 }
 FOREIGN = {
     "tutorial lenet": (TutorialLeNet, (1, 1, 32, 32)),

@@ -3,7 +3,7 @@
 A Linear after a flattened C×h×w map multiplies each of the C·h·w numbers by a weight and adds up. A convolution with a
 C×h×w kernel does the same sum at every place of a larger map. So the cast is a view of the weight: nothing is copied.
 
-What this file does not do: look at the network around the Linear. That is for `plan`.
+What this file does not do: look at the network around the Linear. That is for `fcnviz.surgery`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -69,6 +70,9 @@ def _check(linear: Any, shape: Any) -> None:
         raise SurgeryError(f"the weight of {name} is computed from others: there is none whose memory could be shared")
     if is_lazy(linear.weight):
         raise SurgeryError(f"{name} has no weight yet: run it once, and it knows how many columns it has")
+    if linear.weight.layout is not torch.strided:
+        kind = str(linear.weight.layout).removeprefix("torch.")
+        raise SurgeryError(f"the weight of {name} is {kind}: only numbers that lie in memory one by one can be shared")
     product = shape[0] * shape[1] * shape[2]
     if product != linear.in_features:
         c, h, w = shape
