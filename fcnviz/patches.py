@@ -19,7 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fcnviz.errors import InputError
+from fcnviz.coordinates import Placement
+from fcnviz.errors import GeometryError, InputError
+from fcnviz.geometry import geometry
+from fcnviz.models import caffe_alexnet
 from fcnviz.records import Shape, Step, Trace
 from fcnviz.trace import trace
 from fcnviz.twin import parts_of, sharing, twin
@@ -123,20 +126,6 @@ def _map_size(found: Trace) -> Pair:
 # How far the padding of a patch reaches
 
 
-class _Span(NamedTuple):
-    """Cells start … stop−1 of one axis of a map that are clean; `size` of them there are."""
-
-    start: float
-    stop: float
-    size: int
-
-    @property
-    def cells(self) -> Pair:
-        start = max(0, int(self.start) if math.isfinite(self.start) else 0)
-        stop = self.size if math.isinf(self.stop) else min(self.size, int(self.stop))
-        return start, max(start, stop)
-
-
 @dataclass(frozen=True)
 class Ring:
     """A patch's map after one step: a clean middle, and a ring of cells that have seen the patch's own padding.
@@ -177,7 +166,7 @@ def clean_rings(
 ) -> tuple[Ring, ...]:
     """For each step with a window: which cells of a patch's map must be what the dense run has there. Shapes only.
 
-    Cell o of a layer reads the cells o·s − p … o·s − p + d·(k − 1); it is clean if all of them are there and clean.
+    A cell is clean if its field lies within the patch: no padding, of this layer or of one before, is among it.
 
     Args:
         patch: rows and columns of pixels.
@@ -196,63 +185,66 @@ def clean_rings(
     ['12100/12544', '2704/3136', '484/784', '64/196', '1/49']
     """
     size = _square(patch)
-    found = _traced(model, size)
-    spans = [_cut(size[axis], axis, image, at) for axis in (0, 1)]
-    followed = [list(_followed(found, axis, span)) for axis, span in enumerate(spans)]
-    return tuple(_ring(found[i], rows, columns) for (i, rows), (_, columns) in zip(*followed, strict=True))
+    edges = [_cut(size[axis], axis, image, at) for axis in (0, 1)]
+    followed = _followed(_traced(model, size))
+    return tuple(_ring(step, places, edges) for step, places in followed if step.operation in _SLIDES)
 
 
-class _Front(NamedTuple):
-    span: _Span
-    jump: int
+class _Edges(NamedTuple):
+    """First and last pixel of a patch along one axis; infinite on a side where the image ends as well."""
+
+    first: float
+    last: float
 
 
-def _cut(size: int, axis: int, image: int | Pair | None, at: Pair | None) -> _Span:
+def _cut(size: int, axis: int, image: int | Pair | None, at: Pair | None) -> _Edges:
     if (image is None) != (at is None):
         raise InputError("image and at go together: where a patch is cut depends on both")
     if image is None or at is None:
-        return _Span(0, size, size)
+        return _Edges(0, size - 1)
     whole, start = _square(image)[axis], at[axis]
     if start < 0 or start + size > whole:
         raise InputError(f"a patch of {size} pixels from pixel {start} on does not lie within {whole} pixels")
-    return _Span(-math.inf if start == 0 else 0, math.inf if start + size == whole else size, size)
+    return _Edges(-math.inf if start == 0 else 0, math.inf if start + size == whole else size - 1)
 
 
 _KEEPS = ("same", "broadcast", "cat")
 _SLIDES = ("conv", "max_pool", "avg_pool", "lp_pool")
 
 
-def _followed(found: Trace, axis: int, start: _Span) -> Iterator[tuple[int, _Front]]:
-    """Clean cells of one axis after each step that has a window."""
-    fronts: dict[int, _Front] = {-1: _Front(start, 1)}
-    for step in found:
+def _followed(found: Trace) -> Iterator[tuple[Step, tuple[Placement, ...]]]:
+    """Each step that gives a map, and where its cells lie; a net that only slides windows has all cells see alike."""
+    for step, located in zip(found, geometry(found), strict=True):
         if not isinstance(step.output_shape, Shape) or len(step.output_shape) != 4:
             return
-        sources = [fronts[source.step] for source in step.sources if source is not None and source.step in fronts]
-        fronts[step.index] = _after(step, axis, sources)
-        if step.operation in _SLIDES:
-            yield step.index, fronts[step.index]
+        if step.operation not in (*_SLIDES, *_KEEPS):
+            what = f"{step.name} ({step.kind})"
+            raise InputError(f"{what} is no convolution, pooling or sum of maps: its cells can't be followed")
+        try:
+            yield step, located.placements
+        except GeometryError as error:
+            raise InputError(f"{error}: its cells can't be followed") from error
 
 
-def _after(step: Step, axis: int, before: Sequence[_Front]) -> _Front:
-    size = step.output_shape[2 + axis] if isinstance(step.output_shape, Shape) else 0
-    if not before or step.operation not in (*_SLIDES, *_KEEPS) or len({front.jump for front in before}) > 1:
-        raise InputError(
-            f"{step.name} ({step.kind}) is no convolution, pooling or sum of maps: its cells can't be followed"
-        )
-    start, stop = max(front.span.start for front in before), min(front.span.stop for front in before)
-    if step.window is None:
-        return _Front(_Span(start, stop, size), before[0].jump)
-    k, s, d = (each[axis] for each in (step.window.kernel, step.window.stride, step.window.dilation))
-    pad, reach = step.window.pads[axis][0], d * (k - 1)
-    first = start if math.isinf(start) else -(-(int(start) + pad) // s)
-    last = stop if math.isinf(stop) else (int(stop) - 1 + pad - reach) // s + 1
-    return _Front(_Span(first, last, size), before[0].jump * s)
+def _ring(step: Step, places: Sequence[Placement], edges: Sequence[_Edges]) -> Ring:
+    shape = step.output_shape
+    assert isinstance(shape, Shape)
+    rows, columns = (_clean(place, n, edge) for place, n, edge in zip(places, shape[2:], edges, strict=True))
+    return Ring(step.name, step.kind, (shape[2], shape[3]), _jumps(places), rows, columns)
 
 
-def _ring(step: Step, rows: _Front, columns: _Front) -> Ring:
-    size = rows.span.size, columns.span.size
-    return Ring(step.name, step.kind, size, (rows.jump, columns.jump), rows.span.cells, columns.span.cells)
+def _clean(place: Placement, size: int, edges: _Edges) -> Pair:
+    """The cells whose field lies in the patch, on each side where the patch is cut."""
+    field = place.region(0)
+    assert field is not None, "a window sees something"
+    first = 0 if math.isinf(edges.first) else max(0, math.ceil((int(edges.first) - field.first) / place.jump))
+    stop = size if math.isinf(edges.last) else min(size, (int(edges.last) - field.last) // place.jump + 1)
+    return first, max(first, stop)
+
+
+def _jumps(places: Sequence[Placement]) -> Pair:
+    rows, columns = (int(place.jump) for place in places)
+    return rows, columns
 
 
 def measured_rings(model: nn.Module, image: Tensor, patch: int | Pair, at: Pair) -> Mapping[str, NDArray[np.bool_]]:
@@ -424,9 +416,8 @@ def network_stride(model: nn.Module, size: int | Pair) -> Pair:
     """
     found = _traced(model, _square(size))
     _map_size(found)
-    size = _square(size)
-    rows, columns = (list(_followed(found, axis, _Span(0, size[axis], size[axis]))) for axis in (0, 1))
-    return (rows[-1][1].jump, columns[-1][1].jump) if rows else (1, 1)
+    followed = list(_followed(found))
+    return _jumps(followed[-1][1]) if followed else (1, 1)
 
 
 def _grid(image: Pair, patch: Pair, stride: Pair, own: Pair) -> Pair:
@@ -502,42 +493,3 @@ def _unpad(module: nn.Module) -> None:
         module.padding = 0
     elif isinstance(module, _ONLY_PAD):
         module.padding = [0] * len(module.padding)
-
-
-# The net of the paper's example
-
-
-def caffe_alexnet(seed: int | None = None) -> nn.Sequential:
-    """Caffe's AlexNet as a fully convolutional net: filters in two groups, pools that round up, conv1 without padding.
-
-    227×227 gives one answer, 500×500 gives 10×10, which pools that round down would make 9×9. Without `seed` it is on
-    meta and has shapes only. Local response normalisation is left out: it changes no shape and has no weights.
-    Source: BVLC reference AlexNet; Long, Shelhamer & Darrell 2015, §3.1.
-
-    >>> patch_cost(caffe_alexnet(), 500, 227).answers
-    (10, 10)
-    """
-    conv, pool = _conv_relu, lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
-    layers = [
-        *(*conv(3, 96, 11, stride=4), pool(), *conv(96, 256, 5, padding=2, groups=2), pool()),
-        *(*conv(256, 384, 3, padding=1), *conv(384, 384, 3, padding=1, groups=2)),
-        *(*conv(384, 256, 3, padding=1, groups=2), pool()),
-        *(*conv(256, 4096, 6), *conv(4096, 4096, 1), nn.Conv2d(4096, 1000, 1, device="meta")),
-    ]
-    net = nn.Sequential(*layers).eval()
-    return net if seed is None else _drawn(net, seed)
-
-
-def _conv_relu(inputs: int, outputs: int, kernel: int, **window: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(inputs, outputs, kernel, device="meta", **window), nn.ReLU(inplace=True)  # type: ignore[arg-type]
-
-
-@torch.no_grad()
-def _drawn(net: nn.Sequential, seed: int) -> nn.Sequential:
-    """Random weights under which maps keep their scale, and small biases."""
-    generator, fan_in = torch.Generator().manual_seed(seed), 1
-    for parameter in net.to_empty(device="cpu").parameters():
-        fan_in = parameter[0].numel() if parameter.dim() > 1 else fan_in
-        bound = math.sqrt((6 if parameter.dim() > 1 else 1) / fan_in)
-        parameter.uniform_(-bound, bound, generator=generator)
-    return net

@@ -11,13 +11,18 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from test_lawtable import found
+from torch import nn
 
-from fcnviz import figures, models
+from fcnviz import figures, models, trace
+from fcnviz.effective import effective_field
 from fcnviz.errors import InputError
+from fcnviz.figures import canvas, fields, patch_rings, sizes
+from fcnviz.geometry import geometry
 from fcnviz.patches import clean_rings
 
 matplotlib.use("Agg")
@@ -193,14 +198,14 @@ def test_ring_cells_lie_as_in_the_image_row_0_at_the_top():
 def test_ring_panels_have_one_size_and_polluted_cells_are_hatched_brown(pools):
     ax = figures.rings(pools)
     ax.figure.canvas.draw()
-    sizes = {tuple(np.round(panel.get_window_extent().size, 3)) for panel in ax.child_axes}
-    assert len(sizes) == 1 and sizes.pop()[0] > 200
+    extents = {tuple(np.round(panel.get_window_extent().size, 3)) for panel in ax.child_axes}
+    assert len(extents) == 1 and extents.pop()[0] > 200
     (clean,), (polluted,) = figures.colours(1, 1)
     for panel in ax.child_axes:
         (ground,) = panel.patches
         assert ground.get_hatch() and ground.get_facecolor()[:3] == to_rgb(polluted)
         assert tuple(panel.collections[0].get_facecolor()[0][:3]) == to_rgb(clean)
-    assert legend(ax) == list(figures.DERIVED)
+    assert legend(ax) == list(patch_rings.DERIVED)
     assert [bool(patch.get_hatch()) for patch in ax.get_legend().get_patches()] == [False, True]
 
 
@@ -212,7 +217,7 @@ def test_a_ring_of_one_cell_shows_on_all_four_sides(pools):
     x, y = int(np.mean([box.x0, box.x1])), int(np.mean([box.y0, box.y1]))
     for edge in (page[y, int(box.x0) - 1 : int(box.x0) + 3], page[y, int(box.x1) - 3 : int(box.x1) + 2],
                  page[int(box.y0) - 1 : int(box.y0) + 3, x], page[int(box.y1) - 3 : int(box.y1) + 2, x]):  # fmt: skip
-        blue = np.array([round(255 * part) for part in to_rgb(figures.RUNS[0])])
+        blue = np.array([round(255 * part) for part in to_rgb(canvas.RUNS[0])])
         away = np.abs(edge[:, :3] - blue).sum(axis=1)
         white = np.abs(edge[:, :3] - 255).sum(axis=1)
         assert ((away > 60) & (white > 30)).any(), edge
@@ -236,8 +241,8 @@ def test_the_ring_in_words(pools):
 
 def test_measured_rings_blame_no_padding_for_what_may_be_rounding():
     masks = {"pool": np.eye(3, dtype=bool)}
-    assert legend(figures.rings(masks)) == list(figures.MEASURED)
-    assert not any("padding" in words for words in (*figures.MEASURED, figures.rings_alt(masks)))
+    assert legend(figures.rings(masks)) == list(patch_rings.MEASURED)
+    assert not any("padding" in words for words in (*patch_rings.MEASURED, figures.rings_alt(masks)))
 
 
 def test_rings_are_drawn_into_the_axes_given(pools):
@@ -281,6 +286,152 @@ def test_a_projector_shows_every_word_of_the_rings(number, shape):
             assert box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1, text
 
 
+# What cells see
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return geometry(trace(models.vgg16("conv"), (1, 3, 256, 320)))
+
+
+@pytest.fixture(scope="module")
+def nested(vgg):
+    pooled = [step for step in vgg if step.kind == "MaxPool2d"]
+    return [vgg.region(step.name) for step in (*pooled, vgg[-1])]
+
+
+def boxes(ax, style) -> list[tuple[float, ...]]:
+    """Left, top, right and bottom of the boxes drawn in a style."""
+    found = [patch for patch in ax.patches if not patch.get_fill() and not patch.get_hatch()]
+    return [tuple(patch.get_bbox().extents) for patch in found if (patch.get_linestyle() == "-") == (style == "-")]
+
+
+def of_spans(spans) -> tuple[int, ...]:
+    (top, bottom), (left, right) = spans
+    return (left, top, right + 1, bottom + 1)
+
+
+def test_the_box_of_a_cell_is_solid_in_the_image_and_dashed_where_it_goes_on_outside(nested):
+    ax = figures.receptive_fields(nested)
+    assert boxes(ax, "-") == [of_spans(region.clipped) for region in nested]
+    assert boxes(ax, "--") == [of_spans(region.unclipped) for region in nested]
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    assert all(left <= x0 and x1 <= right and top <= y0 and y1 <= bottom for x0, y0, x1, y1 in boxes(ax, "--"))
+
+
+def test_boxes_are_told_with_their_sizes_and_what_lies_outside(nested):
+    entries = legend(figures.receptive_fields(nested))
+    assert entries[-3] == "features.30, cell (4, 5): 212×212 pixels"
+    assert entries[-2] == "classifier.6, cell (1, 2): 404×404 pixels, up to 90 outside the image"
+    assert entries[-1] == fields.PADDING
+    assert legend(figures.receptive_fields(nested[:2]))[-1].startswith("features.9")
+
+
+def test_the_tint_is_on_the_pixels_that_are_read_and_shows_holes():
+    net = nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=4, padding=4) for _ in range(2)))
+    region = geometry(trace(net, (1, 1, 32, 40))).region(1, (3, 5))
+    ax = figures.receptive_fields([region])
+    assert np.array_equal(ax.images[0].get_array()[..., 3] > 0, region.pixels)
+    assert legend(ax)[0] == "1, cell (3, 5): 17×17 pixels, up to 5 outside the image, 12 of 117 read"
+
+
+def test_regions_lie_on_the_image_that_is_given(nested):
+    image = np.random.default_rng(0).random((256, 320, 3))
+    ax = figures.receptive_fields(nested, image=image)
+    assert np.array_equal(ax.images[0].get_array(), image)
+    assert ax.images[0].get_extent() == [0, 320, 256, 0]
+    with pytest.raises(InputError, match="an image of 3×256×320 was given; the regions are of one of 256×320 pixels"):
+        figures.receptive_fields(nested, image=image.transpose(2, 0, 1))
+
+
+def test_regions_in_words(nested):
+    words = figures.receptive_fields_alt(nested[-2:])
+    assert words == (
+        "2 boxes on an image of 256×320 pixels, what cells see of it. features.30, cell (4, 5): 212×212 pixels, "
+        "rows 38–249, columns 70–281; classifier.6, cell (1, 2): 404×404 pixels, up to 90 outside the image, "
+        "rows 0–255, columns 0–319."
+    )
+
+
+def test_a_cell_without_a_place_has_the_box_that_it_reads():
+    found = geometry(trace(nn.AdaptiveAvgPool2d(7), (1, 1, 10, 12)))
+    ax = figures.receptive_fields([found.region(0, (3, 3))])
+    assert (boxes(ax, "-"), boxes(ax, "--")) == ([(5, 4, 7, 6)], [])
+    nothing = geometry(trace(nn.ConvTranspose2d(1, 1, 1, 2), (1, 1, 4, 4))).region(0, (1, 1))
+    assert legend(figures.receptive_fields([nothing])) == ["ConvTranspose2d, cell (1, 1): sees nothing"]
+    assert figures.receptive_fields_alt([nothing]).endswith("sees nothing.")
+
+
+def test_regions_of_several_images_are_no_picture(nested):
+    other = geometry(trace(nn.Conv2d(1, 1, 3), (1, 1, 8, 8))).region(0)
+    line = geometry(trace(nn.Conv1d(1, 1, 3), (1, 1, 8))).region(0)
+    for regions, words in (
+        [[], "no region to draw"],
+        [[nested[0], other], "images 256×320, 8×8"],
+        [[line], "images 8"],
+    ):
+        with pytest.raises(InputError, match=words):
+            figures.receptive_fields(regions)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1) for _ in range(6))).double()
+    return effective_field(net, torch.rand(3, 2, 24, 32, dtype=torch.float64), (3, 20))
+
+
+def test_the_effective_field_is_painted_pixel_by_pixel_with_the_box_of_theory(measured):
+    ax = figures.effective_field(measured)
+    shares = np.asarray(ax.images[0].get_array())
+    assert np.array_equal(shares, measured.values / measured.values.max())
+    assert boxes(ax, "--") == [of_spans(measured.region.unclipped)]
+    assert boxes(ax, "-") == [of_spans(measured.holding(fields.HELD))]
+    assert legend(ax)[0] == "in theory: 5, cell (3, 20): 13×13 pixels, up to 3 outside the image"
+    assert legend(ax)[1].startswith("95% of the sum: ")
+
+
+def test_the_effective_field_in_words(measured):
+    words, peak = figures.effective_field_alt(measured), np.argwhere(measured.values == measured.values.max())[0]
+    assert "In theory: 5, cell (3, 20): 13×13 pixels, up to 3 outside the image, rows 0–9, columns 14–26." in words
+    assert words.endswith(f"the darkest pixel is row {peak[0]}, column {peak[1]}.")
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("cell", [(0, 0), (15, 3), None])
+def test_a_projector_shows_every_word_of_the_fields(style, cell):
+    with plt.style.context(style):
+        net = nn.Sequential()
+        net.add_module("backbone$stages_0_blocks_11_downsample_convolution", nn.Conv2d(1, 1, 9, dilation=5, padding=30))
+        found = geometry(trace(net, (1, 1, 16, 90)))
+        drawn = [figures.receptive_fields([found.region(0, cell)] * 3)]
+        drawn.append(figures.effective_field(effective_field(net, torch.rand(1, 1, 16, 90), cell)))
+    for ax in drawn:
+        ax.figure.canvas.draw()
+        page = ax.figure.bbox
+        for text in ax.figure.findobj(Text):
+            if text.get_text() and text.get_visible():
+                assert text.get_fontsize() >= 11, text
+                box = text.get_window_extent()
+                assert box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1, text
+
+
+def test_names_on_boxes_cover_no_other_name(nested):
+    ax = figures.receptive_fields([*nested, *nested])
+    ax.figure.canvas.draw()
+    spots = [text.get_window_extent() for text in ax.texts]
+    assert len(spots) >= 3
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(spots, 2))
+
+
+def test_fields_are_drawn_into_the_axes_given(nested, measured):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5))
+    assert figures.receptive_fields(nested, ax=left) is left
+    assert figures.effective_field(measured, ax=right) is right
+    assert len(plt.get_fignums()) == 1 and figure.axes[:2] == [left, right]
+
+
 # Colours, as eyes without one kind of cone see them (Machado, Oliveira and Fernandes 2009, severity 1)
 
 SIGHT = {
@@ -301,13 +452,20 @@ def lab(colour: str, sight: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-@pytest.mark.parametrize("stops", range(1, figures.MOST_STOPS + 1))
+@pytest.mark.parametrize("stops", range(1, sizes.MOST_STOPS + 1))
 def test_no_two_colours_look_alike(sight, stops):
     runs, ramp = figures.colours(2, stops)
-    seen = {colour: lab(colour, SIGHT[sight]) for colour in (*runs, *ramp, figures.OPEN)}
+    seen = {colour: lab(colour, SIGHT[sight]) for colour in (*runs, *ramp, sizes.OPEN)}
     for one, other in itertools.combinations(seen, 2):
         far = 20 if (one in runs) != (other in runs) else 9
         assert np.linalg.norm(seen[one] - seen[other]) >= far, (one, other)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_a_box_is_not_taken_for_the_next_one(sight):
+    seen = [lab(colour, SIGHT[sight]) for colour in fields.BOXES]
+    for one, other in itertools.pairwise([*seen, seen[0]]):
+        assert np.linalg.norm(one - other) >= 20
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -318,8 +476,8 @@ def test_later_refusals_are_lighter_to_every_eye(sight):
 
 
 def test_words_can_be_read_on_their_colour():
-    for colour in (*figures.RUNS, *figures.colours(1, 7)[1], figures.OPEN):
-        ink, paper = lab(figures._ink(colour), np.eye(3))[0], lab(colour, np.eye(3))[0]
+    for colour in (*canvas.RUNS, *figures.colours(1, 7)[1], sizes.OPEN):
+        ink, paper = lab(canvas.ink(colour), np.eye(3))[0], lab(colour, np.eye(3))[0]
         light, dark = (
             ((max(one, other) + 16) / 116) ** 3 + 0.05 for one, other in ((ink, paper), (0, min(ink, paper)))
         )

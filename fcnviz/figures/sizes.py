@@ -1,8 +1,7 @@
-"""Pictures of records, drawn with matplotlib. Every function draws into `ax`, or makes one, and returns it.
+"""The map of the sizes that a network accepts, drawn from its law.
 
-Nothing is decided here: a law says which sizes run and where the others stop, and a colour stands for each answer.
-Colour never stands alone: what runs is blue, what stops is brown to yellow and lighter the later it stops, so the order
-shows in grey too; and each answer stands in the legend, and by name on its area where there is room.
+Nothing is decided here: a law says which sizes run and where the others stop, and a colour stands for each answer. Each
+answer stands in the legend, and by name on its area where there is room.
 """
 
 from __future__ import annotations
@@ -14,43 +13,25 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import ScaledTranslation
 
 from fcnviz import expressions, lawtable, layout
 from fcnviz.arithmetic import count
 from fcnviz.errors import InputError
+from fcnviz.figures.canvas import FONT, colours, extent, figure_of, ink, rectangles, shown
 
 if TYPE_CHECKING:
     from fcnviz.law import Law
     from fcnviz.lawtable import Outcome
-    from fcnviz.patches import Ring
 
-__all__ = ["accepted_sizes", "alt", "colours", "rings", "rings_alt"]
+__all__ = ["accepted_sizes", "alt"]
 
-FONT = 11  # points: what a projector shows to the last row
-RUNS = ("#0072b2", "#56b4e9", "#004a75", "#9ad0f5")
-STOPS = ("#3b1f0b", "#8a4b08", "#d98a1f", "#f7c873", "#fdeed3")  # a ramp of lightness, which every eye can order
 OPEN = "#9e9e9e"
 OPEN_HATCH = "//"
 MOST_STOPS = 8  # the legend names as many; further ones share a line
 MOST_ISLANDS = 4
-
-
-def colours(runs: int, stops: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The colours of so many answers: of those that run, and of those that stop, first step first."""
-    places = np.linspace(max(0, 0.6 - 0.1 * stops), 1, stops) if stops > 1 else np.array([0.75])
-    ramp = np.array([to_rgb(colour) for colour in STOPS])
-    at = np.linspace(0, 1, len(STOPS))
-    mixed = np.stack([np.interp(places, at, channel) for channel in ramp.T], axis=1)
-    return tuple(RUNS[i % len(RUNS)] for i in range(runs)), tuple(map(_hex, mixed))
-
-
-def _hex(colour: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +72,7 @@ def accepted_sizes(law: Law, ax: Axes | None = None, **fixed: int) -> Axes:
         ax = _room(drawn, title)
     _paint(ax, drawn)
     _name_axes(ax, law, drawn)
-    _name_areas(ax, drawn, _extent(ax), _mark_islands(ax, drawn))
+    _name_areas(ax, drawn, extent(ax), _mark_islands(ax, drawn))
     if own and len(drawn.names) == 2:
         _zoom(ax, drawn)
     _legend(ax, drawn, own)
@@ -108,19 +89,6 @@ def _room(drawn: _Map, title: str) -> Axes:
     side = high - below - above
     left, across = (0.85, 7.0) if not plane else (0.85 if _reach(drawn) else (wide - side) / 2, side)
     return plt.figure(figsize=(wide, high)).add_axes((left / wide, below / high, across / wide, side / high))
-
-
-def _figure(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "axes that were taken from their figure"
-    return figure
-
-
-def _extent(ax: Axes) -> tuple[float, float]:
-    """Width and height in points."""
-    ax.apply_aspect()
-    box, (wide, high) = ax.get_position(), _figure(ax).get_size_inches()
-    return 72 * box.width * wide, 72 * box.height * high
 
 
 def alt(law: Law, **fixed: int) -> str:
@@ -183,14 +151,9 @@ def _answers(groups: Sequence[tuple[str, Sequence[Outcome]]], cells: np.ndarray)
     for (label, group), runs, number in zip(groups, running, counts, strict=False):
         step = group[0].step
         name = "runs" if step is None else f"at {step.name}" if len(group) == 1 else "other steps"
-        answers.append(_Answer(_shown(label), _shown(name), next(blue if runs else brown), int(number), runs))
+        answers.append(_Answer(shown(label), shown(name), next(blue if runs else brown), int(number), runs))
     answers.append(_Answer("undecided", "undecided", OPEN, int(counts[-1]), False, OPEN_HATCH))
     return tuple(answers)
-
-
-def _shown(words: str) -> str:
-    """Words as matplotlib shows them: control characters spelled out, and a dollar sign begins no formula."""
-    return layout.plain(words).replace("$", r"\$")
 
 
 def _seen(drawn: _Map) -> _Map:
@@ -225,7 +188,7 @@ def _hatch(ax: Axes, drawn: _Map) -> None:
     """Undecided sizes are hatched: grey alone could be taken for an answer."""
     for index, answer in enumerate(drawn.answers):
         if answer.hatch and drawn.cells.ndim == 2:
-            for left, bottom, wide, high in _rectangles(drawn.cells == index, most=64):
+            for left, bottom, wide, high in rectangles(drawn.cells == index, most=64):
                 ax.add_patch(
                     Rectangle((left - 0.5, bottom - 0.5), wide, high, fill=False, hatch=answer.hatch, lw=0, ec="#444")
                 )
@@ -257,7 +220,7 @@ def _axis_label(law: Law, name: str) -> str:
 
 def _title(law: Law, fixed: Mapping[str, int]) -> str:
     shape = "×".join(str(fixed.get(str(size), size)) for size in law.asked.shapes[0])
-    lines = [f"{_shown(law.model)}: which inputs {shape} run", *lawtable.broken(_rule(law), 88)]
+    lines = [f"{shown(law.model)}: which inputs {shape} run", *lawtable.broken(_rule(law), 88)]
     return "\n".join(line for line in lines[:3] if line)
 
 
@@ -273,7 +236,7 @@ def _rule(law: Law) -> str:
 def _legend(ax: Axes, drawn: _Map, own: bool) -> None:
     """Below the ticks and the axis label; in a figure of its own from the left edge on."""
     handles = [Patch(fc=a.colour, ec="#444", lw=0.6, hatch=a.hatch, label=_legend_text(a)) for a in drawn.answers]
-    figure = _figure(ax)
+    figure = figure_of(ax)
     left = 0.25 - ax.get_position().x0 * figure.get_size_inches()[0] if own else 0
     ax.legend(
         handles=handles, fontsize=FONT, frameon=False, ncols=_columns(drawn) if own else 1, borderaxespad=0,
@@ -299,8 +262,8 @@ def _zoom(ax: Axes, drawn: _Map) -> None:
     reach = _reach(drawn)
     if not reach:
         return
-    across, up = _extent(ax)
-    box, figure_wide = ax.get_position(), 72 * _figure(ax).get_size_inches()[0]
+    across, up = extent(ax)
+    box, figure_wide = ax.get_position(), 72 * figure_of(ax).get_size_inches()[0]
     side = min(up, 210, figure_wide * (1 - box.x1) - 75)  # points
     inset = ax.inset_axes((1 + 60 / across, 0, side / across, side / up))
     corner = _Map(drawn.names, drawn.cells[:reach, :reach], drawn.answers)
@@ -330,7 +293,7 @@ def _mark_islands(ax: Axes, drawn: _Map) -> list[_Box]:
     """An outline around each small area that runs, and its sizes beside it; returns where these words stand."""
     if len(drawn.names) == 1:
         return []
-    (high, wide), (wide_pt, high_pt), boxes = drawn.cells.shape, _extent(ax), list[_Box]()
+    (high, wide), (wide_pt, high_pt), boxes = drawn.cells.shape, extent(ax), list[_Box]()
     for left, bottom, across, up in _islands(drawn):
         words, margin = _island_text(drawn, (left, bottom, across, up)), max(high, wide) / 150
         corner = (left - 0.5 - margin, bottom - 0.5 - margin)
@@ -363,22 +326,9 @@ def _islands(drawn: _Map) -> list[tuple[int, int, int, int]]:
     """The rectangles that run, if they are few and small."""
     running = [i for i, answer in enumerate(drawn.answers) if answer.runs]
     cells = drawn.cells if drawn.cells.ndim == 2 else drawn.cells[None]
-    found = _rectangles(np.isin(cells, running), most=MOST_ISLANDS + 1)
+    found = rectangles(np.isin(cells, running), most=MOST_ISLANDS + 1)
     small = [one for one in found if one[2] * one[3] < 0.1 * cells.size]
     return small if len(found) <= MOST_ISLANDS and len(small) == len(found) else []
-
-
-def _rectangles(mask: np.ndarray, most: int) -> list[tuple[int, int, int, int]]:
-    """A mask as rectangles (left, bottom, width, height), from size 1: equal rows together; no more than `most`."""
-    breaks = np.flatnonzero((mask[1:] != mask[:-1]).any(axis=1)) + 1
-    starts, found = [0, *breaks.tolist()], list[tuple[int, int, int, int]]()
-    for start, end in zip(starts, [*starts[1:], len(mask)], strict=True):
-        ends = np.flatnonzero(np.diff(mask[start].astype(np.int8), prepend=0, append=0))
-        for left, right in zip(ends[::2], ends[1::2], strict=True):
-            found.append((int(left) + 1, start + 1, int(right - left), end - start))
-            if len(found) >= most:
-                return found
-    return found
 
 
 # Names on areas
@@ -404,13 +354,8 @@ def _name_areas(ax: Axes, drawn: _Map, points: tuple[float, float], taken: Seque
             continue
         ax.text(
             (left + wide / 2) / 96, (bottom + high / 2) / 96, answer.name, transform=ax.transAxes, fontsize=FONT,
-            ha="center", va="center", rotation=0 if upright else 90, color=_ink(answer.colour),
+            ha="center", va="center", rotation=0 if upright else 90, color=ink(answer.colour),
         )  # fmt: skip
-
-
-def _ink(paper: str) -> str:
-    red, green, blue = (((p + 0.055) / 1.055) ** 2.4 if p > 0.04 else p / 12.92 for p in to_rgb(paper))
-    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
 
 
 def _largest(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -433,168 +378,3 @@ def _under(heights: Iterable[int]) -> Iterator[tuple[int, int, int]]:
             left, tall = open_.pop()
             yield left, place, int(tall)
         open_.append((left, height))
-
-
-# The ring of a patch's own padding
-
-DERIVED = ("clean: sees what the dense run sees", "polluted: has seen the patch's padding")
-MEASURED = ("clean: bit for bit the dense run's", "other bits than the dense run's")  # by padding, or by rounding alone
-RING_HATCH = "////"
-RINGS_ABREAST = 3  # in a figure of its own; more would be too small for a ring of one cell in a hundred
-_TITLE, _FOOT, _GAP = 2 * FONT, 2.4 * FONT, 1.4 * FONT  # points: above the panels, for the legend, and between panels
-_LINE = 1.3 * FONT
-
-
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """A map of a patch: where it comes from, and which of its cells are clean."""
-
-    step: str
-    mask: np.ndarray
-
-    @property
-    def counted(self) -> str:
-        return f"{count(int(self.mask.sum()))} of {count(self.mask.size)} cells clean"
-
-    def title(self, width: int) -> str:
-        name = layout.shortened(self.step, width).replace("$", r"\$")
-        short = len(self.counted) <= width
-        return "\n".join([name, self.counted if short else self.counted.replace(" cells", "\ncells")])
-
-
-def rings(found: Iterable[Ring] | Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
-    """A patch's map after each step: the cells that are the dense run's, and the ring that the patch's padding spoils.
-
-    The legend says what is known: rings that were derived tell which cells have seen the patch's padding; masks that
-    were measured tell which have other bits than the dense run, and rounding does that too.
-
-    Every panel is the whole patch, and so all have one size: cells get larger, and the ring eats inward. The panels are
-    `ax.child_axes`, in the order of the steps.
-
-    Args:
-        found: what `clean_rings` or `measured_rings` gives, or some of it: the pools, say.
-
-    Raises:
-        InputError: no ring at all, or a map without cells.
-    """
-    panels = _panels(found)
-    shape = panels[0].mask.shape
-    tall = float(np.clip(shape[0] / shape[1], 1 / 3, 3))
-    ax = _room_of_rings(len(panels), tall) if ax is None else ax
-    ax.set_axis_off()
-    wide, high = _extent(ax)
-    across, side, chars = _grid(panels, tall, wide, high - _TITLE - _FOOT)
-    head = _heads(panels, chars)
-    for index, panel in enumerate(panels):
-        row, column = divmod(index, across)
-        left = column * (wide + _GAP) / across + ((wide + _GAP) / across - _GAP - side) / 2
-        bottom = high - _TITLE - row * (head + side * tall + _GAP) - head - side * tall
-        box = (left / wide, bottom / high, side / wide, side * tall / high)
-        _paint_ring(ax.inset_axes(box), panel, side)
-        middle = (left + side / 2) / wide, (bottom + side * tall + 4) / high
-        ax.text(*middle, panel.title(chars), transform=ax.transAxes, fontsize=FONT, ha="center", va="bottom")
-    lowest = -(-len(panels) // across) * (head + side * tall + _GAP) - _GAP + _TITLE
-    (clean, polluted), (first, second) = _ring_colours(), _ring_labels(found)
-    handles = [
-        Patch(fc=clean, ec="#444", lw=0.6, label=first),
-        Patch(fc=polluted, ec="#444", lw=0.6, hatch=RING_HATCH, label=second),
-    ]
-    ax.legend(
-        handles=handles, fontsize=FONT, frameon=False, ncols=2 if wide > 500 else 1, borderaxespad=0, borderpad=0,
-        labelspacing=0.3, columnspacing=1.5, handlelength=1.6, handletextpad=0.6, loc="upper left",
-        bbox_to_anchor=(0, 1 - (lowest + 0.9 * FONT) / high),
-    )  # fmt: skip
-    ax.set_title("What is left of the dense run in a patch", fontsize=FONT, loc="left", y=1, pad=-FONT)
-    return ax
-
-
-def rings_alt(found: Iterable[Ring] | Mapping[str, np.ndarray]) -> str:
-    """The picture of `rings` in words."""
-    panels = _panels(found)
-    maps = f"{len(panels)} maps of a patch, step by step" if len(panels) > 1 else "A map of a patch"
-    said = "; ".join(f"{panel.step}: {panel.counted}{_ring_text(panel.mask)}" for panel in panels)
-    return f"{maps}. Blue, {'; brown and hatched, '.join(_ring_labels(found))}. {said}."
-
-
-def _panels(found: Iterable[Ring] | Mapping[str, np.ndarray]) -> list[_Panel]:
-    if isinstance(found, Mapping):
-        panels = [_Panel(layout.plain(name), np.asarray(mask, bool)) for name, mask in found.items()]
-    else:
-        panels = [_Panel(layout.plain(f"{ring.name} ({ring.kind})"), ring.mask) for ring in found]
-    if not panels:
-        raise InputError("no ring to draw: give some of what clean_rings or measured_rings has found")
-    for panel in panels:
-        if panel.mask.ndim != 2 or not panel.mask.size:
-            size = "×".join(map(str, panel.mask.shape)) or "a number"
-            raise InputError(f"the map of {panel.step} is {size}; a picture needs rows and columns of cells")
-    return panels
-
-
-def _ring_labels(found: object) -> tuple[str, str]:
-    return MEASURED if isinstance(found, Mapping) else DERIVED
-
-
-def _ring_colours() -> tuple[str, str]:
-    (clean,), (polluted,) = colours(1, 1)
-    return clean, polluted
-
-
-def _ring_text(mask: np.ndarray) -> str:
-    """How wide the ring is, if what is clean is a rectangle."""
-    if mask.all() or not mask.any():
-        return ""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)).tolist() for axis in (1, 0))
-    if (1 + rows[-1] - rows[0]) * (1 + columns[-1] - columns[0]) != mask.sum():
-        return ""
-    high, wide = mask.shape
-    sides = {"top": rows[0], "bottom": high - 1 - rows[-1], "left": columns[0], "right": wide - 1 - columns[-1]}
-    if len(set(sides.values())) == 1:
-        return f", a ring {rows[0]} cell{'s' * (rows[0] != 1)} wide"
-    return ", polluted " + ", ".join(f"{size} from the {side}" for side, size in sides.items() if size)
-
-
-def _room_of_rings(number: int, tall: float) -> Axes:
-    """Axes as wide as a page, and as high as the panels need."""
-    wide, edge = 8 * 72, 0.15 * 72
-    rows, across = -(-number // RINGS_ABREAST), min(number, RINGS_ABREAST)
-    side = (wide - 2 * edge + _GAP) / max(across, 2) - _GAP
-    inner = _TITLE + rows * (2 * _LINE + 6 + side * tall + _GAP) - _GAP + _FOOT
-    high = inner + 2 * edge
-    place = (edge / wide, edge / high, 1 - 2 * edge / wide, inner / high)
-    return plt.figure(figsize=(8, high / 72)).add_axes(place)
-
-
-def _grid(panels: Sequence[_Panel], tall: float, wide: float, high: float) -> tuple[int, float, int]:
-    """Panels abreast, their width in points and the letters above each: the grid that makes them largest."""
-    grids, needed = [], max(len(panel.counted) - len(" cells clean") for panel in panels)
-    for across in range(1, len(panels) + 1):
-        pitch, rows = (wide + _GAP) / across, -(-len(panels) // across)
-        chars = max(8, int((pitch - 4) / (0.575 * FONT)))
-        if across > 1 and chars < needed:
-            break
-        up = (high + _GAP) / rows - _GAP - _heads(panels, chars)
-        grids.append((max(1.0, min(pitch - _GAP, up / tall)), across, chars))
-    side, across, chars = max(grids)
-    return across, side, chars
-
-
-def _heads(panels: Sequence[_Panel], chars: int) -> float:
-    """Points above each panel, for the longest title."""
-    return _LINE * max(1 + panel.title(chars).count("\n") for panel in panels) + 6
-
-
-def _paint_ring(ax: Axes, panel: _Panel, side: float) -> None:
-    """Row 0 at the top, as in the image; the hatched ground is what is polluted, and clean cells lie on it."""
-    clean, polluted = _ring_colours()
-    high, wide = panel.mask.shape
-    ax.add_patch(Rectangle((0, 0), wide, high, fc=polluted, ec="#444", lw=0, hatch=RING_HATCH, zorder=0))
-    found = _rectangles(panel.mask, most=panel.mask.size)
-    cells = [Rectangle((left - 1, top - 1), across, down) for left, top, across, down in found]
-    # not snapped to pixels, nor behind a frame: a ring of one cell has to show on all its sides
-    ax.add_collection(PatchCollection(cells, fc=clean, lw=0, snap=False, zorder=1), autolim=False)
-    if side / wide >= FONT:  # so few cells that each can be seen
-        for draw, size in ((ax.axvline, wide), (ax.axhline, high)):
-            for edge in range(1, size):
-                draw(edge, color="white", lw=0.8, zorder=2)
-    ax.set(xlim=(0, wide), ylim=(high, 0), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)

@@ -1,0 +1,32 @@
+"""Pictures of records, drawn with matplotlib. Every function draws into `ax`, or makes one, and returns it.
+
+Beside each picture there is a function that says it in words, for those who do not see it.
+"""
+
+from fcnviz.figures.canvas import colours
+from fcnviz.figures.captioned import Picture, captioned
+from fcnviz.figures.fields import effective_field, effective_field_alt, receptive_fields, receptive_fields_alt
+from fcnviz.figures.numbering import batch_in_rows, batch_in_rows_alt, row_as_kernel, row_as_kernel_alt
+from fcnviz.figures.patch_rings import rings, rings_alt
+from fcnviz.figures.sizes import accepted_sizes, alt
+from fcnviz.figures.windows import windows, windows_alt
+
+__all__ = [
+    "Picture",
+    "accepted_sizes",
+    "alt",
+    "batch_in_rows",
+    "batch_in_rows_alt",
+    "captioned",
+    "colours",
+    "effective_field",
+    "effective_field_alt",
+    "receptive_fields",
+    "receptive_fields_alt",
+    "rings",
+    "rings_alt",
+    "row_as_kernel",
+    "row_as_kernel_alt",
+    "windows",
+    "windows_alt",
+]

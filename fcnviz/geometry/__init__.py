@@ -1,0 +1,8 @@
+"""Where the cells of a network lie on its image, and which pixels they see: from a trace, exactly, no torch.
+
+Receptive fields on real numbers, which are smaller, are measured in `effective`.
+"""
+
+from fcnviz.geometry.placing import Axis, Geometry, Located, Region, geometry
+
+__all__ = ["Axis", "Geometry", "Located", "Region", "geometry"]
