@@ -53,13 +53,13 @@ def with_gradients(call: Callable[[Tensor], Tensor], x: Tensor) -> Any:
     return call(x).sum().backward()
 
 
-def side_by_side(linear: nn.Linear, side: int, rounds: int) -> dict[str, list[float]]:
+def side_by_side(linear: nn.Linear, side: int, rounds: int, batch: tuple[int, ...] = (1,)) -> dict[str, list[float]]:
     conv = linear_to_conv(linear, MAP)
     calls: dict[str, Callable[[Tensor], Tensor]] = {"cast": conv, "plain conv2d": partial(plainly, conv)}
     if side == MAP[1]:
         calls["Linear"] = partial(flattened, linear)
     with torch.no_grad():
-        return in_turn(calls, [torch.rand(1, MAP[0], side, side) for _ in range(rounds + 2)])
+        return in_turn(calls, [torch.rand(*batch, MAP[0], side, side) for _ in range(rounds + 2)])
 
 
 def one_window(linear: nn.Linear, effort: Effort) -> Iterable[Row]:
@@ -67,8 +67,8 @@ def one_window(linear: nn.Linear, effort: Effort) -> Iterable[Row]:
     return compared(times, "Linear", {"cast": "≤ 1.3"})
 
 
-def windows(side: int, linear: nn.Linear, effort: Effort) -> Iterable[Row]:
-    times = side_by_side(linear, side, effort.rounds)
+def windows(side: int, linear: nn.Linear, effort: Effort, batch: tuple[int, ...] = (1,)) -> Iterable[Row]:
+    times = side_by_side(linear, side, effort.rounds, batch)
     return compared(times, "cast", {"plain conv2d": "≥ 2"})
 
 
@@ -83,6 +83,7 @@ PARTS: dict[str, Callable[[nn.Linear, Effort], Iterable[Row]]] = {
     "fc6 on 512×7×7, one answer": one_window,
     "fc6 on 512×8×8, 2×2 answers": partial(windows, 8),
     "fc6 on 512×16×16, 10×10 answers": partial(windows, 16),
+    "fc6 on 512×8×8, an image without a batch axis": partial(windows, 8, batch=()),
     "fc6 on 512×8×8, forward and backward": training,
 }
 

@@ -22,6 +22,7 @@ class Row:
     ratio: str = ""
     half: str = ""
     wanted: str = ""
+    work: str = ""
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -60,8 +61,8 @@ def read(path: Path) -> str:
 
 
 def table(title: str, rows: Sequence[Row]) -> str:
-    cells = [[title, "measured", "ratio", "middle half", "wanted"]]
-    cells += [[row.what, row.value, row.ratio, row.half, row.wanted] for row in rows]
+    cells = [[title, "multiply-adds", "measured", "ratio", "middle half", "wanted"]]
+    cells += [[row.what, row.work, row.value, row.ratio, row.half, row.wanted] for row in rows]
     kept = [column for column in zip(*cells, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in kept]
     lines = [[c.ljust(w) for c, w in zip(line, widths, strict=True)] for line in zip(*kept, strict=True)]

@@ -4,7 +4,17 @@
 >>> trace = fcnviz.trace(fcnviz.models.vgg16(), (1, 3, 256, 256))
 >>> trace.failure.step.name, trace.failure.step.input_shapes
 ('classifier.0', ((1, 32768),))
+
+Rooms with more to call are there by name, and come in when they are first used:
+
+>>> fcnviz.equivalence.tiny_case().linear
+Linear(in_features=4, out_features=2, bias=True)
+>>> fcnviz.patches.patch_cost(fcnviz.models.vgg16("conv"), 384, 224).answers
+(6, 6)
 """
+
+from importlib import import_module
+from typing import Any
 
 from fcnviz import models
 from fcnviz.equivalence import compare
@@ -30,3 +40,18 @@ __all__ = [
     "models",
     "trace",
 ]
+
+_ROOMS = (
+    *("data", "effective", "equivalence", "errors", "exercises", "explorer", "figures", "geometry", "patches"),
+    *("surgery", "training", "upsampling"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"fcnviz.{name}")
+    raise AttributeError(f"fcnviz has no {name!r}; its rooms are {', '.join(_ROOMS)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS, "__version__"})

@@ -2,13 +2,14 @@
 
 It has the numbers of any other convolution, within rounding, and less waiting for them.
 
-What this file does not do: turn a Linear into one (that is `fcnviz.surgery.cast`), or change `nn.Conv2d` itself. On
+What this file does not do: turn a Linear into one (that is `fcnviz.cast`), or change `nn.Conv2d` itself. On
 a GPU, on meta, for symbolic sizes, inside a compiled or exported network, the class is an `nn.Conv2d` and no faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,15 +22,21 @@ class Conv2d(nn.Conv2d):
 
     On a CPU `conv2d` writes the whole weight anew in another order at every call: 411 MB for fc6 of VGG16. Here the
     windows of the map are copied instead, and multiplied with the weight where it lies. Wherever that does not
-    apply (padding, dilation, groups, another device, more windows than the kernel has rows) it is plain `conv2d`.
+    apply (padding, dilation, groups, autocast, another device, more windows than rows) it is plain `conv2d`.
     """
 
     is_one_step = True  # for `trace`: what goes on inside is no business of the network's
+    __jit_unused_properties__ = ("_is_plain",)  # TorchScript compiles what `nn.Conv2d` does, and no more
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self._is_plain and _is_quick(input, weight):
-            return _on_windows(input, weight, bias, self.stride)
-        return super()._conv_forward(input, weight, bias)
+    def forward(self, input: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return self._quickly(input)
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _quickly(self, input: Tensor) -> Tensor:
+        if self._is_plain and _is_quick(input, self.weight):
+            return _on_windows(input, self.weight, self.bias, self.stride)
+        return self._conv_forward(input, self.weight, self.bias)
 
     @property
     def _is_plain(self) -> bool:
@@ -38,9 +45,30 @@ class Conv2d(nn.Conv2d):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         key = f"{prefix}weight"
         weight = state_dict.get(key)
-        if isinstance(weight, Tensor) and weight.dim() == 2 and weight.numel() == self.weight.numel():
+        rows_and_columns = len(self.weight), math.prod(self.weight.shape[1:])
+        if isinstance(weight, Tensor) and weight.shape == rows_and_columns:
             state_dict = {**state_dict, key: weight.view(self.weight.shape)}  # the file's own dict stays as it is
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None, dilation: list[int]) -> Tensor:
+    """`F.conv2d` without padding and groups, as fast as the layer is; for a forward that has a weight and no layer.
+
+    It is one call of `F.conv2d` to whoever watches calls, as `fcnviz.trace` does: then it is no faster.
+
+    >>> conv2d(torch.ones(1, 2, 4, 5), torch.ones(3, 2, 3, 3), None, (1, 1)).shape
+    torch.Size([1, 3, 2, 3])
+    """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return _convolved(input, weight, bias, dilation)
+    return F.conv2d(input, weight, bias, 1, 0, dilation)
+
+
+def _convolved(input: Tensor, weight: Tensor, bias: Tensor | None, dilation: Sequence[int]) -> Tensor:
+    is_plain = tuple(dilation) == (1, 1) and not torch._C._is_torch_function_mode_enabled()
+    if is_plain and _is_quick(input, weight):
+        return _on_windows(input, weight, bias, (1, 1))
+    return F.conv2d(input, weight, bias, 1, 0, dilation)
 
 
 def _is_quick(input: Tensor, weight: Tensor) -> bool:
@@ -53,23 +81,27 @@ def _is_quick(input: Tensor, weight: Tensor) -> bool:
         and input.device.type == weight.device.type == "cpu"
         and not (torch.compiler.is_compiling() or torch._C._get_tracing_state())
         and input.dtype == weight.dtype
-        and input.dim() == 4
-        and input.shape[1] == weight.shape[1]
-        and all(n >= k for n, k in zip(input.shape[2:], weight.shape[2:], strict=True))
-        and input.shape[0] * (input.shape[2] - weight.shape[2] + 1) * (input.shape[3] - weight.shape[3] + 1)
-        <= weight.shape[0]
+        and not torch.is_autocast_enabled("cpu")  # which writes the whole weight anew in another number type
+        and input.dim() in (3, 4)
+        and input.shape[-3] == weight.shape[1]
+        and all(n >= k for n, k in zip(input.shape[-2:], weight.shape[2:], strict=True))
+        and math.prod(input.shape[:-3]) * math.prod(_places(input, weight)) <= weight.shape[0]
         and weight.is_contiguous()
     )
 
 
+def _places(input: Tensor, weight: Tensor) -> Iterator[int]:
+    """Where a kernel that moves by one fits in, along H and W."""
+    return (n - k + 1 for n, k in zip(input.shape[-2:], weight.shape[2:], strict=True))
+
+
 def _on_windows(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int]) -> Tensor:
-    """N×C×H×W → one row of C·h·w numbers for each window → N×out×H'×W'."""
-    windows = input.unfold(2, weight.shape[2], stride[0]).unfold(3, weight.shape[3], stride[1])
-    n, _, height, width, *_ = windows.shape
-    rows = windows.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, weight[0].numel())
+    """N×C×H×W, or C×H×W → one row of C·h·w numbers for each window → N×out×H'×W', or out×H'×W'."""
+    windows = input.unfold(-2, weight.shape[2], stride[0]).unfold(-2, weight.shape[3], stride[1]).movedim(-5, -3)
+    rows = windows.flatten(-3).flatten(0, -2)
     multiply = _weight_as_map if len(rows) > 1 and rows.dtype == torch.float32 else F.linear
     answers = multiply(rows, weight.flatten(1), bias)
-    return answers.view(n, height, width, len(weight)).permute(0, 3, 1, 2).contiguous()
+    return answers.view(*windows.shape[:-3], len(weight)).movedim(-1, -3).contiguous()
 
 
 def _weight_as_map(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

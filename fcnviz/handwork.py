@@ -17,11 +17,13 @@ from fcnviz.arithmetic import count
 
 if TYPE_CHECKING:
     from fcnviz.equivalence import Comparison, Handwork, Proof
+    from fcnviz.patches import Cost, PatchRun
     from fcnviz.upsampling import Border, Overlap
 
 __all__ = [
-    *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "html"),
-    *("overlap_html", "overlap_sheet", "overlap_text", "proof_html", "proof_text", "sheet", "text"),
+    *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "cost_html", "cost_text", "html"),
+    *("overlap_html", "overlap_sheet", "overlap_text", "patches_html", "patches_text", "proof_html", "proof_text"),
+    *("sheet", "text"),
 ]
 
 ON_PAPER = 32  # a sum of at most so many products is written whole
@@ -389,6 +391,58 @@ def _proof_lines(proof: Proof) -> Sequence[tuple[str, str]]:
         ),
         ("no partial sum exceeds", f"{factors} = {count(proof.largest)} {sign} {power}: {exact}"),
     )
+
+
+# Patches
+
+
+def patches_text(run: PatchRun) -> str:
+    """A run on every patch, in a few lines: how far apart from the dense map, and at what cost."""
+    return "\n".join(": ".join(filter(None, line)) for line in _patch_lines(run))
+
+
+def patches_html(run: PatchRun) -> str:
+    """The same as a small table."""
+    return _two_columns(_patch_lines(run))
+
+
+def _patch_lines(run: PatchRun) -> Sequence[tuple[str, str]]:
+    each, far = _by(run.patch), f"{_by(run.stride)} pixels apart"
+    return (
+        (f"{_by(run.grid)} patches of {each}, {far}, against one run on {_by(run.image)}", ""),
+        ("cells equal bit for bit", f"{count(int(run.equal.sum()))} of {count(run.equal.size)}"),
+        ("cells with the same largest channel", f"{count(int(run.same_top.sum()))} of {count(run.same_top.size)}"),
+        ("largest difference", f"{_short(float(run.differences.max()))}, {_short(run.eps)} ε of the largest answer"),
+        ("relative error of a patch", f"at most {_short(float(run.relative_errors.max()))}"),
+        ("multiply-adds", _times(math.prod(run.grid) * run.patch_macs, run.dense_macs)),
+        ("seconds", f"{_short(run.patches_seconds)} against {_short(run.dense_seconds)}"),
+    )
+
+
+def cost_text(cost: Cost) -> str:
+    """What patches cost, against one dense run, in a few lines."""
+    return "\n".join(": ".join(filter(None, line)) for line in _cost_lines(cost))
+
+
+def cost_html(cost: Cost) -> str:
+    """The same as a small table."""
+    return _two_columns(_cost_lines(cost))
+
+
+def _cost_lines(cost: Cost) -> Sequence[tuple[str, str]]:
+    fitting = "not known" if cost.fitting is None else _by(cost.fitting)
+    return (
+        (
+            f"{_by(cost.answers)} answers: as many patches of {_by(cost.patch)}, against one run on {_by(cost.image)}",
+            "",
+        ),
+        ("patches that lie within the image", fitting),
+        ("multiply-adds", _times(cost.patches_macs, cost.dense_macs)),
+    )
+
+
+def _times(patches: int, dense: int) -> str:
+    return f"{count(patches)} for the patches, {count(dense)} for the one run: {patches / dense:.2f} times as many"
 
 
 def _two_columns(lines: Iterable[tuple[str, str]]) -> str:

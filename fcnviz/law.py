@@ -177,6 +177,21 @@ class Law:
         shapes = tuple(map(value.shape, self.asked.shapes))
         return Trace(self.model, steps, shapes, _shapes(path.output, value), failure, path.method, self.mode)
 
+    def steps_at(self, **sizes: int) -> tuple[Step, ...]:
+        """The steps at these sizes, from the formulas, the one that fails among them. Nothing runs.
+
+        >>> law(nn.Sequential(nn.Conv2d(3, 8, 5)), (1, 3, "H", "W"), within=64).steps_at(H=3, W=9)[0].input_shapes
+        ((1, 3, 3, 9),)
+
+        Raises:
+            LawError: none of the paths that were found is taken at these sizes.
+        """
+        path = self.path_at(**sizes)
+        if path is None:
+            raise LawError(f"no path of this law is taken at {dict(sizes)}: {self.covered:.0%} of its range is decided")
+        value = _at(sizes)
+        return tuple(_sized(step, value) for step in path.formulas)
+
     def _failure(self, path: Path, steps: tuple[Step, ...], value: Callable[[Tree], Any]) -> Failure | None:
         """The failure in PyTorch's words at these sizes: only the operation that fails is run."""
         assert path.failure is not None and path.broken is not None

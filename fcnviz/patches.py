@@ -53,6 +53,8 @@ class Cost:
     Attributes:
         image, patch: rows and columns of pixels.
         answers: rows and columns of the dense map; one patch each.
+        fitting: rows and columns of patches that lie within the image, as `run_patches` runs them: fewer than answers
+            where the net pads or pools beyond the image's edge; None where the net's stride is not known.
         patch_macs: of the net on one patch.
         dense_macs: of the net on the whole image.
     """
@@ -60,6 +62,7 @@ class Cost:
     image: Pair
     patch: Pair
     answers: Pair
+    fitting: Pair | None
     patch_macs: int
     dense_macs: int
 
@@ -75,6 +78,16 @@ class Cost:
     def ratio(self) -> float:
         """How many times more multiply-adds the patches take."""
         return self.patches_macs / self.dense_macs
+
+    def __str__(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.cost_text(self)
+
+    def _repr_html_(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.cost_html(self)
 
 
 def patch_cost(model: nn.Module, image: int | Pair, patch: int | Pair) -> Cost:
@@ -93,11 +106,28 @@ def patch_cost(model: nn.Module, image: int | Pair, patch: int | Pair) -> Cost:
     if one != (1, 1):
         rows, columns = one
         raise InputError(f"a patch of {_by(_square(patch))} gives {rows}×{columns} answers; one answer was expected")
-    return Cost(_square(image), _square(patch), _map_size(whole), part.macs, whole.macs)
+    return Cost(
+        *(_square(image), _square(patch), _map_size(whole)),
+        fitting=_fitting(model, _square(image), _square(patch)),
+        patch_macs=part.macs,
+        dense_macs=whole.macs,
+    )
 
 
-def _square(size: int | Sequence[int]) -> Pair:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+def _fitting(model: nn.Module, image: Pair, patch: Pair) -> Pair | None:
+    try:
+        own = network_stride(model, patch)
+    except InputError:
+        return None
+    return _grid(image, patch, own, own)
+
+
+def _square(size: Any) -> Pair:
+    """One size for both sides, or rows and columns."""
+    sizes = size if isinstance(size, tuple | list | torch.Size) else (size, size)
+    if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
+        raise InputError(f"a size of {size!r} was asked for; it is one whole number of pixels or (rows, columns)")
+    return sizes[0], sizes[1]
 
 
 def _by(sizes: Sequence[int]) -> str:
@@ -107,7 +137,8 @@ def _by(sizes: Sequence[int]) -> str:
 def _traced(model: nn.Module, size: Pair, channels: int | None = None) -> Trace:
     found = trace(model, (1, channels or _channels(model), *size))
     if found.failure:
-        raise InputError(f"{found.model} does not run on {_by(size)}: {found.failure.message}")
+        said, meant = found.failure.message, found.failure.explanation
+        raise InputError(f"{found.model} does not run on {_by(size)}: {said}{'' if meant in said else f'; {meant}'}")
     return found
 
 
@@ -268,7 +299,9 @@ def measured_rings(model: nn.Module, image: Tensor, patch: int | Pair, at: Pair)
     return {name: _same_cells(part[name], _at(dense[name], rings[name], at)) for name in part}
 
 
-def _one_image(model: nn.Module, image: Tensor) -> Tensor:
+def _one_image(model: nn.Module, image: Any) -> Tensor:
+    if not isinstance(image, Tensor):
+        raise InputError(f"one image is needed, a tensor C×H×W, and it was given {type(image).__name__}")
     whole = image.unsqueeze(0) if image.dim() == 3 else image
     if whole.dim() != 4 or len(whole) != 1:
         raise InputError(f"the image is {_by(image.shape)}; one image 1×C×H×W or C×H×W is cut into patches")
@@ -345,6 +378,22 @@ class PatchRun:
     dense_macs: int
     patches_seconds: float
     dense_seconds: float
+
+    @property
+    def eps(self) -> float:
+        """The largest |Δ| in units of ε·(largest |answer|): a few is what rounding leaves, padding leaves millions."""
+        scale = float(self.dense.abs().max()) * torch.finfo(self.dense.dtype).eps
+        return float(self.differences.max()) / scale if scale else 0.0
+
+    def __str__(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.patches_text(self)
+
+    def _repr_html_(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.patches_html(self)
 
     @property
     def macs_ratio(self) -> float:
@@ -425,7 +474,8 @@ def _grid(image: Pair, patch: Pair, stride: Pair, own: Pair) -> Pair:
         raise InputError(f"patches of {_by(patch)} were asked for; the image is {_by(image)}")
     if any(s < 1 or s % o for s, o in zip(stride, own, strict=True)):
         raise InputError(
-            f"a stride of {_by(stride)} was asked for; a multiple of the net's own, {_by(own)}, meets cells"
+            f"a stride of {_by(stride)} was asked for; cells of the dense map lie {_by(own)} pixels apart, and only a "
+            "multiple of that goes from cell to cell"
         )
     rows, columns = ((i - p) // s + 1 for i, p, s in zip(image, patch, stride, strict=True))
     return rows, columns
@@ -445,7 +495,8 @@ def _in_batches(net: nn.Module, whole: Tensor, size: Pair, stride: Pair, grid: P
 
 def _differences(maps: Tensor, dense: Tensor, grid: Pair) -> dict[str, Any]:
     apart, whole = (maps.double() - dense.double()), dense.double()
-    errors = apart.flatten(1).norm(dim=1) / whole.flatten(1).norm(dim=1)
+    size = apart.flatten(1).norm(dim=1)
+    errors = torch.where(size == 0, 0.0, size / whole.flatten(1).norm(dim=1))  # equal zeros are no error
     found = {
         "differences": apart.abs().amax(1),
         "relative_errors": errors,
@@ -470,7 +521,8 @@ def without_padding(model: nn.Module) -> nn.Module:
     """A twin that shares the model's weights, and in which no layer pads: a map shrinks by each kernel.
 
     Convolutions and poolings lose their padding, and layers that only pad (`ZeroPad2d`, …) let everything through.
-    Padding of a transposed convolution cuts cells off, and stays; so does what a forward pads itself with `F.pad`.
+    Padding of a transposed convolution cuts cells off, and stays; so does what a call in a forward pads: `F.pad`, or
+    `F.conv2d(…, padding=1)`.
     Weights trained with padding have never seen a map without; the answers are another network's.
 
     >>> from fcnviz import models, trace

@@ -93,7 +93,7 @@ def _record(model: nn.Module, asked: Asked, run: Run, error: BaseException | Non
 
 
 def _failure(broken: Broken, steps: tuple[Step, ...], error: BaseException) -> Failure:
-    where = _where(broken.error)
+    where = where_of(broken.error)
     for one in (*chain(broken.error), *chain(error)):
         with suppress(Exception):  # some exceptions let nothing be set on them
             one.__traceback__ = None  # its frames would keep every tensor of the run alive
@@ -258,7 +258,7 @@ def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
     ask = f"pass a real tensor, trace(model, torch.rand({shape}))"
     if run is None or run.broken is None:
         return f"{type(model).__name__} is compiled TorchScript, which cannot run on shapes alone: {ask}"
-    where, words = _where(run.broken.error), said(run.broken.error).splitlines()[0]
+    where, words = where_of(run.broken.error), said(run.broken.error).splitlines()[0]
     place = run.broken.step.name + (where and f" ({where})")
     return f"{type(model).__name__} cannot run on shapes alone: {place} needs numbers: {words}; {ask}"
 
@@ -266,7 +266,7 @@ def _needs_numbers(model: nn.Module, asked: Asked, run: Run | None) -> str:
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
-def _where(error: BaseException) -> str:
+def where_of(error: BaseException) -> str:
     """File, line and text of the caller's own code that raised; "" if all of it was torch's."""
     own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
     if not own:

@@ -7,16 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from fcnviz import models
+from fcnviz.patches import patch_cost
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 HEADING = re.compile(r"^\| (\S.*?) *\| measured +\|", re.M)
 
 
-@pytest.fixture(scope="module")
-def report():
-    command = [sys.executable, FOLDER / "trace.py", "--quick"]
+def quickly(name):
+    command = [sys.executable, FOLDER / name, "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def report():
+    return quickly("trace.py")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +61,57 @@ def test_the_tables_that_are_pasted_are_the_ones_that_are_printed(report, pasted
 
 
 def test_the_benchmark_of_the_law_fills_its_table():
-    command = [sys.executable, FOLDER / "law.py", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
-    assert done.returncode == 0, done.stderr
-    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines()[2:]]
+    rows = [line.split("|")[1:-1] for line in quickly("law.py").splitlines()[2:]]
     assert len(rows) == 4 * 7
     assert all(re.search(r"\d", measured) for _, _, measured, *_ in rows)
+
+
+def tables(text):
+    """Each table as {heading: rows}; a row is {column: cell}, with `what` for the first one."""
+    found = {}
+    for block in re.findall(r"(?:^\|.*\n)+", text + "\n", re.M):
+        heading, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()]
+        found[heading[0]] = [dict(zip(["what", *heading[1:]], row, strict=True)) for row in rows]
+    return found
+
+
+def without_numbers(text):
+    return re.sub(r"\d+", "#", text)
+
+
+@pytest.mark.parametrize("name", ["surgery.py", "patches.py"])
+def test_what_the_cast_and_a_dense_run_save_is_told_as_it_is_pasted(name):
+    """`--quick` takes smaller images, and not all of them."""
+    told, known = tables(quickly(name)), tables((FOLDER / "surgery.md").read_text("utf-8"))
+    pasted = {without_numbers(heading): rows for heading, rows in known.items()}
+    assert told
+    for heading, rows in told.items():
+        there = pasted[without_numbers(heading)]
+        for row, same in zip(rows, there, strict=True):
+            assert row.keys() - {"middle half"} == same.keys() - {"middle half"}
+            assert [without_numbers(row["what"]), row.get("wanted")] == [
+                without_numbers(same["what"]),
+                same.get("wanted"),
+            ]
+            assert re.fullmatch(r"\d+\.\d\d ms", row["measured"]) and float(row["ratio"]) > 0
+
+
+def test_what_is_pasted_holds_what_is_wanted():
+    """Not a measurement of this machine: the file may not claim what its numbers deny."""
+    rows = [row for table in tables((FOLDER / "surgery.md").read_text("utf-8")).values() for row in table]
+    bounds = [(row["wanted"], float(row["ratio"])) for row in rows if row.get("wanted")]
+    assert len(bounds) == 5
+    assert all(ratio <= float(b[2:]) if b[0] == "≤" else ratio >= float(b[2:]) for b, ratio in bounds)
+
+
+def test_dense_runs_are_compared_in_multiply_adds_as_they_are_counted():
+    found = tables((FOLDER / "surgery.md").read_text("utf-8"))
+    for net, image, patch in (
+        (models.caffe_alexnet(), 500, 227),
+        (models.vgg16("conv"), 256, 224),
+        (models.vgg16("conv"), 384, 224),
+    ):
+        name = type(net).__name__.removeprefix("Caffe")
+        rows, cost = found[f"{name}, {image}×{image} against patches of {patch}"], patch_cost(net, image, patch)
+        wanted = [(cost.dense_macs, 1), (cost.dense_macs, 1)] + [(cost.patches_macs, cost.ratio)] * (len(rows) - 2)
+        assert [row["multiply-adds"] for row in rows] == [f"{m / 1e9:.3f} G ({times:.2f}×)" for m, times in wanted]

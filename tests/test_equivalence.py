@@ -198,6 +198,22 @@ def test_an_overflow_on_one_side_is_no_rounding():
     assert compare(linear, conv, x).verdict == "different"
 
 
+def test_other_weights_are_told_even_where_the_bound_cannot_see_them():
+    linear, conv, x = case()
+    assert not compare(linear, conv, x).other_weights
+    conv.weight = nn.Parameter(conv.weight.detach() * (1 + 2**-16))
+    found = compare(linear, conv, x)
+    assert found.verdict == "within rounding" and found.other_weights
+    assert "within rounding, but the layers do not hold the same numbers" in str(found)
+    assert compare(linear, case(bias=False).conv, x).other_weights
+
+
+def test_the_verdict_shows_at_the_prompt():
+    assert repr(compare(*case())).startswith("Comparison(Linear 240 → 6 against Conv2d 6 of 16×3×5: within rounding, ")
+    assert "bit-equal" in repr(exact_case(2, (2, 2, 2)))
+    assert repr(by_hand(*tiny_case())).endswith("of Linear 4 → 2 and Conv2d 2 of 1×2×2: 14.9)")
+
+
 def test_nothing_of_the_layers_changes():
     linear, conv, x = case()
     before = [t.clone() for t in (linear.weight, linear.bias, x)]
@@ -276,6 +292,11 @@ def test_a_frozen_layer_has_a_gradient_to_compare_too():
         assert compare_gradients(linear, conv, x).verdict != "different"
 
 
+def test_gradients_are_compared_in_inference_mode_too():
+    with torch.inference_mode():
+        assert compare_gradients(*case(size=(6, 9))).verdict != "different"
+
+
 def test_another_kernel_has_another_gradient():
     linear, conv, x = case(size=(6, 9))
     conv.stride = (2, 2)
@@ -330,6 +351,54 @@ def test_nothing_is_proved_of_broken_numbers_or_of_sums_too_long():
     assert "= 2²⁴: nothing is proved" in str(prove_exact(linear, torch.full((1, 240), 1000.0)))
 
 
+def filled(weight: float, x: float, bias: float, dtype: torch.dtype = torch.float32) -> tuple[nn.Linear, Tensor]:
+    linear = nn.Linear(3, 2).to(dtype)
+    with torch.no_grad():
+        linear.weight.fill_(weight)
+        linear.bias.fill_(bias)
+    return linear, torch.full((1, 3), x, dtype=dtype)
+
+
+def test_the_proof_counts_the_bias_and_stops_at_the_first_gap():
+    assert prove_exact(*filled(2, 5, -7)).largest == 3 * 2 * 5 + 7
+    assert prove_exact(*filled(0, 0, 2**24 - 1)).holds
+    assert not prove_exact(*filled(0, 0, 2**24)).holds
+    assert exact_case(2, (1, 1, 1)).proof.weight <= 256
+
+
+def test_the_narrower_of_two_types_is_proved():
+    linear, _ = filled(2, 5, 1)
+    assert prove_exact(linear, torch.ones(1, 3, dtype=torch.float64)).limit == 2**24
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: prove_exact(*filled(1, float("inf"), 0)), "the input holds a number that is not finite"),
+        (lambda: prove_exact(*filled(1.5, 1, 0)), "a weight is not a whole number"),
+        (lambda: prove_exact(*filled(1, 1.5, 0)), "an input is not a whole number"),
+        (
+            lambda: prove_exact(filled(1, 1, 0)[0], torch.ones(1, 4)),
+            "x is 1×4, and Linear 3 → 2 takes rows of 3 numbers",
+        ),
+        (lambda: prove_exact(filled(1, 1, 0)[0], torch.empty(0, 3)), "the input has no numbers"),
+        (lambda: prove_exact(filled(1, 1, 0)[0].to("meta"), torch.ones(1, 3)), "the weight has no numbers"),
+        (lambda: prove_exact(filled(1, 1, 0)[0], torch.ones(1, 3).int()), "int32 numbers were asked for"),
+        (lambda: exact_case(2, (1, 2, 2), dtype=torch.int32), "int32 numbers were asked for"),
+        (lambda: exact_case(2, (2, 2)), r"a map of \(2, 2\) was asked for; it takes \(channels, height, width\)"),
+        (lambda: exact_case(2, 16), "a map of 16 was asked for"),
+        (lambda: tiny_case(4), "a map of 4 was asked for"),
+        (lambda: tiny_case(cells=(1.0, 1)), r"cells of \(1.0, 1\) was asked for; it takes \(rows, columns\)"),
+        (lambda: by_hand(*tiny_case(), cell=1), r"cell 1 was asked for; a cell is \(row, column\)"),
+        (lambda: by_hand(*tiny_case(), cell=(0, 0, 0)), r"cell \(0, 0, 0\) was asked for"),
+        (lambda: by_hand(*tiny_case()[:2], torch.full((1, 1, 2, 2), torch.nan)), "a number that is not finite"),
+    ],
+)
+def test_what_cannot_be_proved_or_followed_is_refused(ask, sentence):
+    with pytest.raises(InputError, match=sentence):
+        ask()
+
+
 def test_bfloat16_counts_far_enough_for_short_sums():
     assert exact_case(3, (4, 2, 2), cells=(2, 2), dtype=torch.bfloat16).comparison.verdict == "bit-equal"
 
@@ -374,6 +443,19 @@ def test_what_is_on_paper_comes_out_right(features, cells):
         assert len(by_channel) == features[0] + 1
         assert all(eval(left) == pytest.approx(float(right)) for left, right in by_channel)
         assert max(map(len, str(work).splitlines())) <= 120
+
+
+def test_sums_of_other_weights_say_whose_they_are():
+    linear, conv, x = tiny_case()
+    assert "do not hold the same numbers" not in str(by_hand(linear, conv, x))
+    conv.weight = nn.Parameter(conv.weight.detach().flip(3))
+    work = by_hand(linear, conv, x)
+    assert work.other_weights and "all sums here are of the Linear's" in str(work)
+
+
+def test_zero_has_no_sign_on_paper():
+    linear, conv, _ = tiny_case((1, 1, 2))
+    assert "−0" not in str(by_hand(linear, conv, -torch.zeros(1, 1, 1, 2)))
 
 
 def test_each_product_knows_its_place():
@@ -537,6 +619,27 @@ def test_number_types_devices_and_things_that_are_no_layers():
     assert "takes a Linear, a Conv2d and a tensor; it was given Conv2d, Linear, Tensor" in error_of(conv, linear, x)
     assert "no weights before its first input" in error_of(nn.LazyLinear(6), conv, x)
     assert "not finite" in error_of(linear, conv, x * float("inf"))
+
+
+def test_whole_networks_are_pointed_to_their_layers():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    dense = nn.Sequential(nn.Identity(), nn.Conv2d(1, 2, 2))
+    assert "Compare two nets layer by layer: compare(net.fc, dense.fc, x)" in error_of(
+        net, dense, torch.rand(1, 1, 2, 2)
+    )
+
+
+def test_padding_that_the_map_cannot_fill_is_refused():
+    linear, conv, x = case(padding=(4, 1), padding_mode="circular")
+    assert "padding of 4 by circular was asked for; a map of 3 cells has 3" in error_of(linear, conv, x)
+    linear, conv, x = case(padding=(3, 1), padding_mode="reflect")
+    assert "padding of 3 by reflect was asked for; a map of 3 cells has 2" in error_of(linear, conv, x)
+
+
+def test_sparse_weights_are_refused():
+    linear, conv, x = case()
+    linear.weight = nn.Parameter(linear.weight.detach().to_sparse())
+    assert "Linear holds torch.sparse_coo numbers" in error_of(linear, conv, x)
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")

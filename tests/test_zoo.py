@@ -8,6 +8,7 @@ The weights are random; nothing is downloaded.
 from __future__ import annotations
 
 import math
+import warnings
 from importlib import import_module
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from fcnviz import law, trace
-from fcnviz.errors import SurgeryError
+from fcnviz.errors import SeesMoreThanItsWindow, SurgeryError
 from fcnviz.surgery import convolutionalize
 
 pytest.importorskip("pytorchcv", reason="pytorchcv is not installed: pip install --no-deps pytorchcv==0.0.74")
@@ -47,6 +48,15 @@ ZOO = {
     **dict.fromkeys((f"vgg.vgg{n}" for n in (11, 13, 16)), 224),
     "vovnet.vovnet27s": 224,
     "zfnet.zfnet": 224,
+}
+# What their gates pool, squeeze and multiply with the map looks at the whole of it.
+GATED = {
+    "diaresnet_cifar.diaresnet20_cifar10",
+    "efficientnet.efficientnet_b0",
+    "ghostnet.ghostnet",
+    "mobilenetv3.mobilenetv3_small_w7d20",
+    "senet.senet16",
+    "seresnet.seresnet10",
 }
 # Run with numbers too: those of some fifty million weights and less.
 WITH_NUMBERS = [
@@ -100,7 +110,10 @@ def answer(model: nn.Module, *size: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("name", ZOO)
 def test_a_classifier_of_the_zoo_becomes_dense(name: str) -> None:
     model, size = built(name), ZOO[name]
-    dense = convolutionalize(model, (1, 3, size, size))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        dense = convolutionalize(model, (1, 3, size, size))
+    assert [one.category for one in told] == [SeesMoreThanItsWindow] * (name in GATED)
     assert list(dense.state_dict()) == list(model.state_dict())
     assert answer(dense, size, size) == (*answer(model, size, size), 1, 1)
     classes, height, width = answer(dense, 2 * size, 3 * size)[1:]
@@ -135,6 +148,6 @@ def test_at_larger_sizes_its_map_has_the_size_of_its_law(name: str) -> None:
 
 def test_a_classifier_that_picks_features_by_number_is_refused_by_name() -> None:
     with pytest.raises(
-        SurgeryError, match=r"CondenseNet cannot be cast: output.index_select \(index_select\): what comes"
+        SurgeryError, match=r"CondenseNet cannot be cast: output.index_select: what comes"
     ):
         convolutionalize(built("condensenet.condensenet74_c4_g4"), (1, 3, 224, 224))

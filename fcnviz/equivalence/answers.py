@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
-from fcnviz.equivalence.layers import absolute_bias, absolute_sums, checked, conv_name, linear_name, windows_of
+from fcnviz.equivalence.layers import (
+    absolute_bias,
+    absolute_sums,
+    checked,
+    conv_name,
+    linear_name,
+    other_weights,
+    windows_of,
+)
 from fcnviz.equivalence.rounding import arithmetic_of, plain
 from fcnviz.equivalence.verdict import Comparison, Pair, judged
 from fcnviz.records import Shape
@@ -20,9 +30,10 @@ def compare(linear: nn.Linear, conv: nn.Conv2d, x: Tensor) -> Comparison:
             The Linear gets every window of the map flattened in the order C, H, W.
 
     Returns:
-        A `Comparison` of all cells. The bound takes for granted that both layers hold the same weights and biases; if
-        they don't, the verdict is "different". Half and bfloat16 layers are taken to add in float32, as torch's do
-        (on CUDA unless `allow_fp16_reduced_precision_reduction` or its bf16 sister lets them do otherwise).
+        A `Comparison` of all cells. The bound takes for granted that both layers hold the same weights and biases. If
+        they don't, `other_weights` is true, and mostly the verdict is "different": a change of weights that is as small
+        as rounding cannot be told from it by the answers. Half and bfloat16 layers are taken to add in float32, as
+        torch's do (on CUDA unless `allow_fp16_reduced_precision_reduction` or its bf16 sister lets them do otherwise).
 
     Raises:
         InputError: sizes, number types or devices that don't match; no numbers; a number that is not finite.
@@ -40,7 +51,8 @@ def compare(linear: nn.Linear, conv: nn.Conv2d, x: Tensor) -> Comparison:
     with plain():
         windows = windows_of(conv, image)
         answers, map_ = linear(windows), conv(image)
-        return judged(_pair(linear, conv, x, windows, answers, map_), (len(image), *map_.shape[-2:]))
+        found = judged(_pair(linear, conv, x, windows, answers, map_), (len(image), *map_.shape[-2:]))
+        return replace(found, other_weights=other_weights(linear, conv))
 
 
 def _pair(linear: nn.Linear, conv: nn.Conv2d, x: Tensor, windows: Tensor, answers: Tensor, map_: Tensor) -> Pair:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fcnviz.arithmetic import count
-from fcnviz.equivalence.layers import checked, conv_name, linear_name, two, window_of, windows_of
+from fcnviz.equivalence.layers import checked, conv_name, linear_name, other_weights, two, window_of, windows_of
 from fcnviz.equivalence.rounding import plain, type_name
 from fcnviz.errors import InputError
 from fcnviz.records import Window
@@ -30,7 +30,7 @@ class Product(NamedTuple):
     product: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Handwork:
     """One answer, term by term, added up as a Linear would write it and as a convolution would.
 
@@ -53,6 +53,7 @@ class Handwork:
         answers: what the Linear and the convolution gave.
         exact: the sum without any rounding, as near as a float64 comes.
         absolute: S = Σ|w||x| + |b|.
+        other_weights: whether the convolution holds other numbers than the Linear; all sums are of the Linear's.
     """
 
     names: tuple[str, str]
@@ -77,6 +78,11 @@ class Handwork:
     answers: tuple[float, float]
     exact: float
     absolute: float
+    other_weights: bool
+
+    def __repr__(self) -> str:
+        of = f"{self.names[0]} and {self.names[1]}"
+        return f"Handwork(channel {self.channel}, cell {self.cell} of {of}: {self.exact:.6g})"
 
     def product(self, column: int) -> Product:
         """The product of one column of the Linear, with its place in the kernel and in the map."""
@@ -109,7 +115,7 @@ def by_hand(
     Arguments as for `compare`; `channel`, `cell` (row, column) and `image` choose the output.
 
     Raises:
-        InputError: what `compare` refuses, and a channel, cell or image that is not there.
+        InputError: what `compare` refuses, a channel, cell or image that is not there, and numbers that are not finite.
 
     >>> from fcnviz.equivalence import tiny_case
     >>> work = by_hand(*tiny_case(), channel=1)
@@ -120,12 +126,13 @@ def by_hand(
     with plain():
         windows, map_ = windows_of(conv, maps), conv(maps)
         places = (len(maps), linear.out_features, *map_.shape[2:])
-        _check_place(places, (image, channel, *cell))
+        _check_place(places, (image, channel, *_pair(cell)))
         row = windows[(image * places[2] + cell[0]) * places[3] + cell[1]]
         answers = linear(row[None])[0, channel].item(), map_[image, channel, cell[0], cell[1]].item()
-    window, shape = window_of(conv), (conv.in_channels, *two(conv.kernel_size))
+    shape = (conv.in_channels, *two(conv.kernel_size))
     inputs, weights = (_numbers(t).reshape(shape) for t in (row, linear.weight[channel]))
     bias = 0.0 if linear.bias is None else linear.bias[channel].item()
+    _check_finite(inputs, weights, bias)
     return Handwork(
         names=(linear_name(linear), conv_name(conv)),
         channel=channel,
@@ -133,18 +140,37 @@ def by_hand(
         image=image,
         outputs=linear.out_features,
         cells=two(places[2:]),
-        map=(maps.shape[1], maps.shape[2], maps.shape[3]),
-        rows=_span(window, 0, cell[0]),
-        columns=_span(window, 1, cell[1]),
-        dilation=two(window.dilation),
         dtype=type_name(x.dtype),
         weights=weights,
         inputs=inputs,
         bias=bias,
         answers=answers,
+        other_weights=other_weights(linear, conv),
+        **_window_at(conv, maps, cell),
         **_added(weights, inputs, bias),
         **_without_rounding(weights, inputs, bias),
     )
+
+
+def _window_at(conv: nn.Conv2d, maps: Tensor, cell: tuple[int, int]) -> dict[str, Any]:
+    """The map, and which of its rows and columns the window of a cell covers."""
+    window = window_of(conv)
+    rows, columns = (_span(window, axis, cell[axis]) for axis in (0, 1))
+    sizes = (maps.shape[1], maps.shape[2], maps.shape[3])
+    return {"map": sizes, "rows": rows, "columns": columns, "dilation": two(window.dilation)}
+
+
+def _pair(cell: Any) -> tuple[int, int]:
+    if not isinstance(cell, tuple | list) or len(cell) != 2:
+        raise InputError(f"cell {cell!r} was asked for; a cell is (row, column)")
+    return cell[0], cell[1]
+
+
+def _check_finite(*numbers: Any) -> None:
+    if not all(np.isfinite(number).all() for number in numbers):
+        raise InputError(
+            "the window or the weights hold a number that is not finite, which no sum can be followed with"
+        )
 
 
 def _check_place(sizes: Sequence[int], asked: Sequence[int]) -> None:

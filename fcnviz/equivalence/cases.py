@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,17 @@ def cast(linear: nn.Linear, kernel: Tensor) -> nn.Conv2d:
     return conv
 
 
+def check_features(features: Any, cells: Any) -> None:
+    """Raises where these are no three sizes of a map and no two sizes of an answer."""
+    for what, sizes, wanted in (("a map", features, "(channels, height, width)"), ("cells", cells, "(rows, columns)")):
+        if not isinstance(sizes, tuple | list) or len(sizes) != wanted.count(",") + 1 or not all(map(_is_int, sizes)):
+            raise InputError(f"{what} of {sizes!r} was asked for; it takes {wanted}, whole numbers")
+
+
+def _is_int(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool)
+
+
 def tiny_case(features: Features = (1, 2, 2), cells: tuple[int, int] = (1, 1)) -> Case:
     """A case to do on paper: a Linear with two outputs, its convolution, and an input of small whole numbers.
 
@@ -51,6 +62,7 @@ def tiny_case(features: Features = (1, 2, 2), cells: tuple[int, int] = (1, 1)) -
     >>> [[round(n, 3) for n in row] for row in linear(x.flatten(1)).tolist()], tuple(conv(x).shape)
     ([[14.9, 19.0]], (1, 2, 1, 1))
     """
+    check_features(features, cells)
     if min(*features, *cells) < 1:
         raise InputError(f"a {by(features)} map in {by(cells)} cells was asked for: no size is 0")
     terms, (channels, h, w) = math.prod(features), features

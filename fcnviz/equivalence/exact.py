@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from fcnviz.arithmetic import count
 from fcnviz.equivalence.answers import compare
-from fcnviz.equivalence.cases import Case, Features, case_of
+from fcnviz.equivalence.cases import Case, Features, case_of, check_features
 from fcnviz.equivalence.layers import by, linear_name
 from fcnviz.equivalence.rounding import type_name
 from fcnviz.equivalence.verdict import CHUNK, Comparison
 from fcnviz.errors import InputError
 
+TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 MOST = 256  # a larger factor shows nothing more, and this one is exact in every type, whatever a layer rounds first
 
 
@@ -58,13 +59,16 @@ class Proof:
         return handwork.proof_html(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExactCase:
     """A comparison that has to be bit-equal, the proof of that, and what was compared."""
 
     proof: Proof
     comparison: Comparison
-    case: Case = field(repr=False, compare=False)
+    case: Case = field(compare=False)
+
+    def __repr__(self) -> str:
+        return f"ExactCase({self.proof!r}, {self.comparison!r})"
 
     def __str__(self) -> str:
         from fcnviz import handwork
@@ -84,7 +88,8 @@ def prove_exact(linear: nn.Linear, x: Tensor) -> Proof:
     other numbers; torch takes neither for a kernel that covers its map on a CPU.
 
     Raises:
-        InputError: a weight, bias or input that is not whole.
+        InputError: a weight, bias or input that is not whole or has no numbers, a type that is not floating point, or
+            rows of another length than the Linear has columns.
 
     >>> from fcnviz.equivalence import tiny_case
     >>> prove_exact(tiny_case((2, 3, 3)).linear, tiny_case((2, 3, 3)).x).largest < 2**24
@@ -92,21 +97,38 @@ def prove_exact(linear: nn.Linear, x: Tensor) -> Proof:
     """
     bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(1)
     largest = {"weight": linear.weight, "input": x, "bias": bias}
+    _check_rows(linear, x)
     weight, input_, bias_ = starmap(_largest_whole, largest.items())
-    limit = _counts_to(x.dtype)
+    limit = min(_counts_to(tensor.dtype) for tensor in largest.values())
     return Proof(linear.in_features, weight, input_, bias_, linear.in_features * weight * input_ + bias_, limit)
+
+
+def _check_rows(linear: nn.Linear, x: Tensor) -> None:
+    if x.dim() < 3 and x.numel() and x.shape[-1] != linear.in_features:
+        columns = count(linear.in_features)
+        raise InputError(f"x is {by(x.shape)}, and {linear_name(linear)} takes rows of {columns} numbers")
 
 
 def _largest_whole(what: str, tensor: Tensor) -> int:
     tensor = tensor.detach()
+    if tensor.is_meta or not tensor.numel():
+        raise InputError(f"the {what} has no numbers, so nothing can be proved of them")
+    if not tensor.isfinite().all():
+        raise InputError(f"the {what} holds a number that is not finite, and no sum of it is exact")
     if not all(torch.equal(rows, rows.trunc()) for rows in tensor.split(CHUNK)):
-        raise InputError(f"a {what} is not a whole number, so sums may be rounded: nothing can be proved this way")
+        article = "an" if what == "input" else "a"
+        raise InputError(
+            f"{article} {what} is not a whole number, so sums may be rounded: nothing can be proved this way"
+        )
     smallest, largest = tensor.aminmax()
     return int(max(abs(smallest.item()), abs(largest.item())))
 
 
 def _counts_to(dtype: torch.dtype) -> int:
     """The type holds every whole number up to this one, and not the next."""
+    if dtype not in TYPES:
+        names = ", ".join(map(type_name, TYPES))
+        raise InputError(f"{type_name(dtype)} numbers were asked for; layers are proved in {names}")
     return int(2 / torch.finfo(dtype).eps)
 
 
@@ -133,6 +155,7 @@ def exact_case(
     >>> found.proof.holds, found.comparison.verdict
     (True, 'bit-equal')
     """
+    check_features(features, cells)
     terms = math.prod(features)
     if isinstance(outputs, nn.Linear):
         if outputs.in_features != terms:

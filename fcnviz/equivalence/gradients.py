@@ -48,7 +48,9 @@ def compare_gradients(linear: nn.Linear, conv: nn.Conv2d, x: Tensor, seed: int =
 
 def _gradient(layer: nn.Linear | nn.Conv2d, x: Tensor, back: Tensor) -> Tensor:
     """dL/dW of one layer, on a copy of its weight's handle, so that frozen layers and `.grad` stay as they are."""
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        weight = layer.weight.detach().requires_grad_()
-        answers = torch.func.functional_call(layer, {"weight": weight}, (x.detach(),))
+    modes = torch.inference_mode(False), torch.enable_grad()
+    with modes[0], modes[1], torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        weight, x, back = (t.detach().clone() if t.is_inference() else t.detach() for t in (layer.weight, x, back))
+        weight.requires_grad_()
+        answers = torch.func.functional_call(layer, {"weight": weight}, (x,))
         return torch.autograd.grad(answers, weight, back)[0]

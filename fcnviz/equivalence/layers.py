@@ -42,6 +42,12 @@ def windows_of(conv: nn.Conv2d, image: Tensor) -> Tensor:
     return columns.transpose(1, 2).flatten(0, 1)
 
 
+def other_weights(linear: nn.Linear, conv: nn.Conv2d) -> bool:
+    """True if the two do not hold the same weights and biases, bit for bit."""
+    pairs = [(linear.weight, conv.weight.flatten(1)), (linear.bias, conv.bias)]
+    return any(not torch.equal(a, b) if a is not None and b is not None else a is not b for a, b in pairs)
+
+
 def window_of(conv: nn.Conv2d) -> Window:
     """Kernel, stride, padding and dilation of a convolution."""
     padding = conv.padding if isinstance(conv.padding, str) else two(conv.padding)
@@ -57,6 +63,7 @@ def checked(linear: nn.Linear, conv: nn.Conv2d, x: Tensor) -> Tensor:
     """The input as a map N×C×H×W, after everything that has to match."""
     given: tuple[Any, ...] = (linear, conv, x)
     if not all(map(isinstance, given, (nn.Linear, nn.Conv2d, Tensor))):
+        _point_to_layers(linear, conv)
         kinds = ", ".join(type(one).__name__ for one in given)
         raise InputError(f"compare(linear, conv, x) takes a Linear, a Conv2d and a tensor; it was given {kinds}")
     if is_lazy(linear.weight) or is_lazy(conv.weight):
@@ -70,13 +77,32 @@ def checked(linear: nn.Linear, conv: nn.Conv2d, x: Tensor) -> Tensor:
     window = window_of(conv)
     for size, kernel, (before, after), dilation in zip(sizes, window.kernel, window.pads, window.dilation, strict=True):
         conv_size(size + before + after, kernel, dilation=dilation)
+        _check_padding(conv, size, max(before, after))
     if not image.numel():
         raise InputError(f"x is {by(x.shape)}, which holds no number: there is nothing to compare")
     return image
 
 
+def _check_padding(conv: nn.Conv2d, size: int, pad: int) -> None:
+    """Reflected padding repeats cells of the map, all but the first; circular padding those on the other side."""
+    most = {"reflect": size - 1, "circular": size}.get(conv.padding_mode, pad)
+    if pad > most:
+        raise InputError(f"padding of {pad} by {conv.padding_mode} was asked for; a map of {size} cells has {most}")
+
+
+def _point_to_layers(*models: Any) -> None:
+    if all(isinstance(model, nn.Module) and model._modules for model in models):
+        raise InputError(
+            "compare judges one Linear and the convolution that has its weights: the bound is known for one sum, not "
+            "for a network of them. Compare two nets layer by layer: compare(net.fc, dense.fc, x), x what comes into fc"
+        )
+
+
 def _check_numbers(linear: nn.Linear, conv: nn.Conv2d, x: Tensor) -> None:
     tensors = {"Linear": linear.weight, "Conv2d": conv.weight, "x": x}
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided:
+            raise InputError(f"{name} holds {tensor.layout} numbers, and a window is made of plain ones: .to_dense()")
     for what, of in (("number type", lambda t: type_name(t.dtype)), ("device", lambda t: str(t.device))):
         found = {name: of(tensor) for name, tensor in tensors.items()}
         if len(set(found.values())) > 1:

@@ -1,4 +1,36 @@
-"""Three ways that look like the cast and are not: no error, and other answers."""
+"""Eight traps on the way from a map to a Linear, each shown by one call.
+
+Three have a function here, for five `trace` is enough. Only the first two lines below say anything by themselves.
+
+| trap | what shows it |
+|---|---|
+| no flatten: the message counts rows of the map, 3584 = 512·7 | `trace(nn.Sequential(features, classifier), size)` |
+| a channels-last map: `view` raises, `flatten` is right | `x.view(len(x), -1)` against `x.flatten(1)` |
+| the weight reshaped in the order H, W, C | `wrong_order(linear, (C, h, w), x)` |
+| `view(-1, 25088)` makes 64 rows of 49 images | `images_in_rows((49, 512, 8, 8), 25088)` |
+| 225 … 255 pixels are taken, and the last ones never seen | `trace(vgg16(), (1, 3, 240, 231))` |
+| 1568×32 pixels are taken: as many numbers, another map | `trace(vgg16(), (1, 3, 1568, 32))` |
+| adaptive pooling answers once where there is room for 2×2 | `trace(vgg16("adaptive"), (1, 3, 256, 256))` |
+| that answer is the mean of the map before ReLU, at 8×8 only | `adaptive_against_mean(linear, conv, x)` |
+
+>>> from fcnviz import models, trace
+>>> net = models.vgg16()
+>>> trace(nn.Sequential(net.features, net.classifier), (1, 3, 224, 224)).failure.message
+'mat1 and mat2 shapes cannot be multiplied (3584x7 and 25088x4096)'
+>>> x = torch.rand(2, 8, 3, 3).to(memory_format=torch.channels_last)
+>>> x.view(2, -1)  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+    ...
+RuntimeError: view size is not compatible with input tensor's size and stride ...
+>>> torch.equal(x.flatten(1), x.contiguous().view(2, -1))
+True
+>>> [trace(net, (1, 3, *size)).output_shape for size in ((240, 231), (1568, 32))]
+[(1, 1000), (1, 1000)]
+>>> [trace(net.features, (1, 3, *size)).output_shape for size in ((240, 231), (1568, 32))]
+[(1, 512, 7, 7), (1, 512, 49, 1)]
+>>> [trace(models.vgg16(head), (1, 3, 256, 256)).output_shape for head in ("adaptive", "conv")]
+[(1, 1000), (1, 1000, 2, 2)]
+"""
 
 from __future__ import annotations
 

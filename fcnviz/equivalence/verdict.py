@@ -25,7 +25,7 @@ Verdict = Literal["bit-equal", "within rounding", "different"]
 CHUNK = 256  # rows of weights whose sums of absolute products are held at a time: fc6 in float64 would take 0.8 GB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two computations of the same numbers, and whether rounding can explain how they differ.
 
@@ -46,6 +46,8 @@ class Comparison:
         share: |Δ| over its own bound, for the output that comes nearest to it; above 1 it cannot be rounding.
         eps: |Δ| in units of ε·Σ|w||x|, for the output with most; ε = 2·u of the answers' type.
         cells: the largest |Δ| of each cell, images × rows × columns; one number where there are no cells.
+        other_weights: whether two layers were compared whose weights or biases are not the same bit for bit. The bound
+            is for one set of numbers: a small difference of weights can stay within it.
         verdict: "bit-equal", "within rounding" (each |Δ| ≤ its bound), "different".
     """
 
@@ -64,7 +66,11 @@ class Comparison:
     bound: float
     share: float
     eps: float
-    cells: NDArray[np.float64] = field(repr=False, compare=False)
+    cells: NDArray[np.float64] = field(compare=False)
+    other_weights: bool = False
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.names[0]} against {self.names[1]}: {self.verdict}, difference {self.difference:.3g})"
 
     @property
     def verdict(self) -> Verdict:

@@ -1,10 +1,12 @@
 """Linear layers become convolutions with the same numbers, and classifiers fully convolutional networks.
 
-In reading order: `cast` (one Linear), `plan` (what has to change in a network, found in its trace), `rewrite` (a
-forward whose calls change), `network` (the plan carried out on a twin). Bilinear kernels and padding are not in here.
+One Linear is cast in `fcnviz.cast`. Here, in reading order: `places` (which axes count places, and which steps look
+beyond one), `plan` (what has to change in a network, found in its trace), `rewrite` (a forward whose calls change),
+`windows` (whether each cell of the result depends on its own window alone, in words), `network` (the plan carried out
+on a twin). Padding is not in here: `fcnviz.patches` measures it.
 """
 
-from fcnviz.surgery.cast import linear_to_conv
+from fcnviz.cast import linear_to_conv
 from fcnviz.surgery.network import convolutionalize
 
 __all__ = ["convolutionalize", "linear_to_conv"]

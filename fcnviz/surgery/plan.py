@@ -9,7 +9,8 @@ network keeps a map, and this file follows what each step means for that map:
     average over H and W, 7×7     the average of each 7×7 window
 
 Not every map that is pooled becomes the answer: a squeeze-and-excitation gate is pooled, weighed and multiplied with
-the map it came from. Such a *detour* ends in a map again, works at every size, and stays as it is.
+the map it came from. Such a *detour* ends in a map again, works at every size, and stays as it is; `windows` tells of
+it, since it lets the whole map speak in each cell.
 
 What this file does not do: change anything. Its plan is data, for `network` to carry out.
 """
@@ -25,6 +26,7 @@ from fcnviz.errors import SurgeryError
 from fcnviz.nested import leaves
 from fcnviz.operations import words
 from fcnviz.records import Shape, Source, Step, Trace
+from fcnviz.surgery.places import Places, called, followed, kind_of, order_of, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,11 @@ class _Plan:
     rows: dict[Source, _Row] = field(default_factory=dict)
     aside: set[int] = field(default_factory=set)  # steps of detours
     consumed: set[Source] = field(default_factory=set)
+    single: set[int] = field(default_factory=set)  # steps whose map is the one cell that pooling left
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = followed(self.trace)
 
     def made(self) -> dict[int, Edit]:
         heads = _heads(self.trace)
@@ -140,6 +147,10 @@ class _Plan:
                 self._in_the_head(step, known)
             elif step.index in heads:
                 self._collapse(step)
+            else:
+                self._check_pooled(step)
+            if isinstance(self.edits.get(step.index), Pool) and next(_shapes(step))[2:] == (1, 1):
+                self.single.add(step.index)
         self._check_ends()
         return self.edits
 
@@ -155,6 +166,7 @@ class _Plan:
     def _collapse(self, step: Step) -> None:
         shape = step.input_shapes[0]
         row = _Row(_sizes(shape))
+        self._check_order(step)
         if step.operation == "adaptive_pool":
             self._adaptive(step, row)
         elif step.operation == "reduce":
@@ -163,6 +175,28 @@ class _Plan:
             self.edits[step.index] = Pool(step.operation[:3], _pair(shape[2:]))
         else:
             self._in_the_head(step, [row])
+
+    def _check_order(self, step: Step) -> None:
+        """Refuses a map whose channels or rows are not where a kernel wants them."""
+        axes = self.places.axes.get(step.sources[0]) if step.sources[0] is not None else None
+        in_order = axes is None or (not place_of(axes[1]) and [*map(place_of, axes[2:])] != ["w", "h"])
+        if axes is None or in_order:
+            return
+        turned = self.places.turned_before(step.index)
+        since = f" since {called(turned)}" if turned is not None else ""
+        self._refuse(step, f"its map is {order_of(axes)}{since}; a kernel wants N, C, H, W")
+
+    def _check_pooled(self, step: Step) -> None:
+        """Refuses what works with the neighbours of the one cell that pooling has left: there were none."""
+        if not any(source is not None and source.step in self.single for source in step.sources):
+            return
+        self.single.add(step.index)
+        window = step.window
+        looks = window is not None and (set(window.kernel) != {1} or any(map(sum, window.pads)))
+        if looks or step.operation in ("pad", "interpolate", "pixel_shuffle"):
+            self._refuse(
+                step, "it works around the one cell that pooling left; in a dense net there are others beside it"
+            )
 
     def _adaptive(self, step: Step, row: _Row) -> None:
         if not isinstance(step.output_shape, Shape) or not step.kind.lower().endswith("2d"):
@@ -205,15 +239,15 @@ class _Plan:
             self._refuse(step, "it returns more than one tensor, or none")
         if any(not row.is_beside(other) for other in known):
             self._refuse(step, "it joins maps of different sizes, and no one kernel sees them all")
-        if step.kind in _MOVING and len(step.input_shapes) == 1:
+        if kind_of(step) in _MOVING and len(step.input_shapes) == 1:
             row = _Row(row.shape, row.dilation, step)
-        elif row.moved is not None and step.kind not in _RENUMBERING | _POINTWISE:
+        elif row.moved is not None and kind_of(step) not in _RENUMBERING | _POINTWISE:
             self._refuse(step, f"its numbers lie in another order since {row.moved.name}, not as (channels, h, w)")
         elif len(known) != len(step.input_shapes) and step.operation == "linear":
             self._refuse(step, "its weight is computed from others: there is none whose memory could be shared")
         elif len(known) != len(step.input_shapes):
             self._refuse(step, "what comes in beside the map does not depend on a place in the image")
-        elif step.kind in _RENUMBERING:
+        elif kind_of(step) in _RENUMBERING:
             self._renumber(step)
         elif step.operation == "linear":
             row = self._linear(step, row)
@@ -251,17 +285,17 @@ class _Plan:
         shape = step.input_shapes[0]
         is_map = tuple(shape[1:]) == row.shape
         is_row = row.is_one_cell and len(shape) == 2
-        if step.kind in _POINTWISE:
+        if kind_of(step) in _POINTWISE:
             return True
         if step.operation == "broadcast":
             return all(other == shape for other in step.input_shapes) and all(prod(w.shape) == 1 for w in step.weights)
-        if step.kind in ("PReLU", "prelu"):
+        if kind_of(step) in ("PReLU", "prelu"):
             return is_map or is_row or prod(step.weights[0].shape) == 1
         if step.kind == "BatchNorm1d":
             return is_row and self._edit(step, Norm())
-        if step.kind in ("BatchNorm2d", "batch_norm"):
+        if kind_of(step) in ("BatchNorm2d", "batch_norm"):
             return is_map or is_row
-        if step.kind in _SOFTMAX:
+        if kind_of(step) in _SOFTMAX:
             last = step.settings["softmax_dim"] in (-1, None)
             return is_row and (not last or self._edit(step, Channels()))
         if step.operation == "cat":
@@ -285,7 +319,7 @@ class _Plan:
         mixer = next(later, None)
         if mixer is not None:
             step, why = mixer, "every place of the image takes part in every answer"
-        raise SurgeryError(f"{self.trace.model} cannot be cast: {step.name} ({step.kind}): {why}")
+        raise SurgeryError(f"{self.trace.model} cannot be cast: {called(step)}: {why}")
 
 
 def _why_not(step: Step, row: _Row) -> str:
@@ -294,7 +328,15 @@ def _why_not(step: Step, row: _Row) -> str:
         return "it joins flattened maps; maps of one size can be joined before they are flattened, torch.cat(maps, 1)"
     if step.operation == "same" and not row.is_one_cell:
         return f"it treats the {numbers} numbers of the flattened map one by one, a convolution all places alike"
-    return "fcnviz knows no step that does the same at every place of a map"
+    if row.dilation != (1, 1):
+        apart = "×".join(map(str, row.dilation))
+        return (
+            f"the cells it works on lie {apart} apart in the dense net, since they are pooled; only a Linear can follow"
+        )
+    return (
+        "fcnviz knows no step that does the same at every place of a map; after flattening or pooling it casts Linear, "
+        "ReLU and its like, Dropout, BatchNorm1d, and softmax over the channels"
+    )
 
 
 # Which steps take a map to the answer, and which only make a detour.
