@@ -272,6 +272,18 @@ SAME_SHAPE = words(
 BOOKKEEPING = frozenset(("requires_grad_", "retain_grad", "register_hook", "share_memory_", "grad", "_grad"))
 
 
+_SIGNS_IN_PLACE = words("iadd isub imul idiv itruediv ifloordiv imod ipow iand ior ixor ilshift irshift imatmul")
+
+
+def writes(kind: str) -> bool:
+    """True for a call that writes into its first tensor: `add_`, `+=`, `y[…] = x`.
+
+    >>> writes("relu_"), writes("iadd"), writes("setitem"), writes("add")
+    (True, True, True, False)
+    """
+    return kind.endswith("_") or kind == "setitem" or kind in _SIGNS_IN_PLACE
+
+
 def call_facts(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
     """What the call `func(*args, **kwargs)` does to sizes.
 

@@ -126,6 +126,7 @@ class Recorder(TorchFunctionMode):
         self._leaf_depth = 0
         self._inputs: set[int] = set()
         self._made: dict[int, tuple[ref[Tensor], Source]] = {}
+        self._views: dict[int, list[ref[Tensor]]] = {}  # by the tensor whose memory they look into
         self._owned: dict[int, str] = {}
         self._uncounted: dict[int, Tensor] = {}
         self._paths: dict[int, str] = {}
@@ -259,8 +260,11 @@ class Recorder(TorchFunctionMode):
         except Exception as error:
             self._broke(self._call(func, kind, args, kwargs), error)
             raise
-        if _holds_tensor(output) and kind not in calls.BOOKKEEPING:
-            self._done(self._call(func, kind, args, kwargs), output, counter)
+        made = args[0] if kind == "setitem" else output  # y[…] = x returns nothing, and has made another y
+        if _holds_tensor(made) and kind not in calls.BOOKKEEPING:
+            self._done(self._call(func, kind, args, kwargs), made, counter)
+            if calls.writes(kind) and args:
+                self._forget_shared(args[0])
         return output
 
     def _call(self, func: Any, kind: str, args: Any, kwargs: Any) -> Operation:
@@ -327,6 +331,16 @@ class Recorder(TorchFunctionMode):
     def _note(self, tensors: Iterable[Tensor], step: int) -> None:
         for number, tensor in enumerate(tensors):
             self._made[id(tensor)] = ref(tensor), Source(step, number)
+            if tensor._base is not None:
+                self._views.setdefault(id(tensor._base), []).append(ref(tensor))
+
+    def _forget_shared(self, written: Tensor) -> None:
+        """Of what shares memory with a tensor that was written into, no step can be named that made it as it is now."""
+        base = written if written._base is None else written._base
+        for view in (*self._views.get(id(base), ()), ref(base)):
+            tensor = view()
+            if tensor is not None and tensor is not written and (tensor is base or tensor._base is base):
+                self._made.pop(id(tensor), None)
 
     def _source(self, tensor: Tensor) -> Source | None:
         made = self._made.get(id(tensor))

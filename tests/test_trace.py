@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fcnviz import FcnvizError, Shape, Step, Trace, models, trace
 from fcnviz.errors import InputError, RealTensorNeeded
 from fcnviz.nested import leaves
+from fcnviz.records import Source
 
 PACKAGE = {
     "vgg16": (lambda: models.vgg16(), (1, 3, 224, 224)),
@@ -837,3 +838,32 @@ def test_what_each_head_of_vgg16_accepts(h: int, w: int, linear: bool, conv: tup
         assert other.output_shape == (1, 1000, *conv) and other["classifier.0"].output_shape == (1, 4096, *conv)
     if h >= 32:
         assert one["features.30"].output_shape == (1, 512, h // 32, w // 32)
+
+
+class Shifts(nn.Module):
+    """Writes into a map, and into a part of it that shares its memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.d = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.c(x)
+        z = torch.zeros_like(y)
+        z[:, :, 2:] = y[:, :, :-2]
+        first = self.d(z)
+        y[:, :, 1:].add_(z[:, :, 1:])
+        return self.d(y) + first
+
+
+def test_writing_into_a_map_is_a_step_that_makes_it() -> None:
+    found = trace(Shifts(), (1, 3, 16, 16))
+    written = found["setitem"]
+    assert written.output_shape == (1, 4, 14, 14)
+    assert [found[source.step].name for source in written.sources if source] == ["zeros_like", "getitem"]
+    assert found["d"].sources == (Source(written.index, 0),)
+
+
+def test_what_was_written_into_through_a_part_of_it_names_no_step_that_made_it() -> None:
+    found = trace(Shifts(), (1, 3, 16, 16))
+    assert found["d#2"].sources == (None,)  # c made another map
