@@ -88,9 +88,10 @@ class Server:
 
     url: str
 
-    def request(self, method: str, path: str) -> bytes:
-        asked = urllib.request.Request(f"{self.url}{path}", method=method)
+    def request(self, method: str, path: str, data: bytes | None = None) -> bytes:
+        asked = urllib.request.Request(f"{self.url}{path}", data, method=method)
         asked.add_header("Authorization", f"token {TOKEN}")
+        asked.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(asked, timeout=10) as answer:
             return answer.read()
 

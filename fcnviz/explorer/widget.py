@@ -1,0 +1,132 @@
+"""The explorer in a notebook: a widget whose height, width and step are traits, on both sides of the wire.
+
+The picture moves without Python. Python is asked for a trace only where a network has no law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import anywidget
+import traitlets
+
+from fcnviz.errors import FcnvizError
+from fcnviz.explorer import page
+from fcnviz.explorer.scene import WITHIN, frozen, lanes, scene
+from fcnviz.explorer.still import Still, still
+
+__all__ = ["Explorer"]
+
+TALL = 1040  # pixels of the frame in a saved notebook: the page at 1280 pixels, its ways out included
+
+
+class Explorer(anywidget.AnyWidget):
+    """Networks under one image size: every step as a box that follows H and W, and why a network stops.
+
+    Args:
+        models: a network, or a dict of label: network, up to three; VGG16 with its two heads if None.
+        size: height and width shown first.
+        within: heights and widths from 1 up to this can be chosen.
+        channels: channels of the image.
+        presets: sizes offered as buttons; if None, sizes at which something happens to these networks.
+
+    `height`, `width`, `step` (counted from 0) and `selected` (the name of that step) can be read, set, observed and
+    linked.
+
+    Raises:
+        InputError: no network, or a size outside the range.
+        TraitError: a trait is set to a size outside the range, or to a step that is none.
+
+    >>> from torch import nn
+    >>> view = Explorer(nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(6272, 10)), (32, 32), within=64)
+    >>> view.height = 33
+    >>> view
+    An image of 33×32: Sequential stops at 2.
+    """
+
+    _esm = page.source("explorer.js")
+    _css = page.source("explorer.css")
+    scene = traitlets.Dict(read_only=True).tag(sync=True)
+    height = traitlets.Int(1).tag(sync=True)
+    width = traitlets.Int(1).tag(sync=True)
+    step = traitlets.Int(0).tag(sync=True)
+    selected = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        models: Any = None,
+        size: tuple[int, int] = (224, 224),
+        *,
+        within: int = WITHIN,
+        channels: int = 3,
+        presets: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        self._lanes = lanes(models, channels, within)
+        shown = scene(self._lanes, size, within, presets)
+        super().__init__()
+        self.set_trait("scene", shown)
+        self.height, self.width, self.selected = *size, shown["columns"][0]
+        self.on_msg(self._asked)
+
+    @traitlets.validate("height", "width")
+    def _size_within(self, proposal: Mapping[str, Any]) -> int:
+        size, most = proposal["value"], self.scene.get("within", 1)
+        if not 1 <= size <= most:
+            raise traitlets.TraitError(f"{proposal['trait'].name} = {size}: sizes from 1 to {most} are shown here")
+        return size
+
+    @traitlets.validate("step")
+    def _step_there(self, proposal: Mapping[str, Any]) -> int:
+        step, columns = proposal["value"], self.scene.get("columns", [""])
+        if not 0 <= step < len(columns):
+            raise traitlets.TraitError(f"step = {step}: there are steps 0 to {len(columns) - 1}")
+        return step
+
+    @traitlets.validate("selected")
+    def _name_there(self, proposal: Mapping[str, Any]) -> str:
+        name, columns = proposal["value"], self.scene.get("columns", [""])
+        if name not in columns:
+            raise traitlets.TraitError(f"no step is named {name!r}; there are {', '.join(columns)}")
+        return name
+
+    @traitlets.observe("step")
+    def _name_follows(self, change: Mapping[str, Any]) -> None:
+        self.selected = self.scene["columns"][change["new"]]
+
+    @traitlets.observe("selected")
+    def _step_follows(self, change: Mapping[str, Any]) -> None:
+        self.step = self.scene["columns"].index(change["new"])
+
+    def _asked(self, _: Any, content: Any, buffers: Any) -> None:
+        """The picture asks for the trace of a network at a size."""
+        lane, height, width = (content[key] for key in ("ask", "height", "width"))
+        answer: dict[str, Any] = {"lane": lane, "height": height, "width": width}
+        try:
+            answer["law"] = frozen(self._lanes[lane].traced((height, width)))
+        except FcnvizError as error:
+            answer["error"] = str(error)
+        self.send(answer)
+
+    def _still(self) -> Still:
+        return still(self._lanes, self.scene["columns"], (self.height, self.width))
+
+    def __repr__(self) -> str:
+        return self._still().summary
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget; where no kernel is, the page in a frame; where no script may run, its picture."""
+        data, about = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        here = self._still()
+        return {**data, "text/plain": here.text, "text/html": self._saved(here)}, about
+
+    def _saved(self, here: Still) -> str:
+        data = {**self.scene, "size": [self.height, self.width], "step": self.step}
+        whole = escape(page.html(data, here.html, "fcnviz explorer"), quote=True)
+        mark = f"fcnviz-{self.model_id}"
+        return (
+            f"<style>.{mark}{{display:none}}</style><div class='{mark}'>{here.image}</div>"
+            f"<iframe title='fcnviz explorer' sandbox='allow-scripts' srcdoc=\"{whole}\" "
+            f"style='width:100%;height:{TALL}px;border:0'></iframe>"
+        )

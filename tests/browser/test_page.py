@@ -1,0 +1,324 @@
+"""The saved page, opened from a disk: mouse, keyboard, the break, the table, without scripts, and for every eye."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from torch import nn
+
+from fcnviz.explorer import save_page
+
+BREAK = "Linear classifier.0 has 25 088 columns = 512·7·7, but the flattened map is 512·8·8 = 32 768 numbers"
+MESSAGE = "mat1 and mat2 shapes cannot be multiplied (1x32768 and 25088x4096)"
+EVIL = "</script><img src=x onerror='document.title=1'>"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    return save_page(tmp_path_factory.mktemp("page") / "explorer.html")
+
+
+class Opened:
+    """A page and everything that went wrong on it."""
+
+    def __init__(self, context, path, link=""):
+        self.page, self.path, self.errors, self.asked = context.new_page(), path, [], []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(f"{path.as_uri()}{link}")
+
+    def lane(self, label):
+        return self.page.get_by_role("region", name=label, exact=True)
+
+    def block(self, label, number):
+        """The block of a step, counted from 1; 0 is the image."""
+        return self.lane(label).locator(".block").nth(number)
+
+
+@pytest.fixture
+def opened(browser, saved):
+    """The page at 224 × 224; nothing may have gone wrong and nothing been asked for when a test ends."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    shown = Opened(context, saved)
+    yield shown
+    assert shown.errors == []
+    assert [url for url in shown.asked if not url.startswith((saved.as_uri(), "data:"))] == []
+    context.close()
+
+
+def field(page, axis):
+    return page.get_by_role("spinbutton", name=axis)
+
+
+def press_preset(page, size):
+    page.get_by_role("button", name=size, exact=True).click()
+
+
+def numbers_of(block):
+    return block.locator(".label").all_text_contents()
+
+
+def test_256_breaks_the_linear_head_and_the_other_goes_on(opened):
+    press_preset(opened.page, "256×256")
+    expect(opened.lane("Linear head")).to_contain_text(BREAK.replace(" 0", "\u202f0").replace("2 7", "2\u202f7"))
+    expect(opened.lane("Linear head")).to_contain_text(MESSAGE)
+    expect(opened.lane("Convolutional head")).to_contain_text("1000×2×2 · 2 × 2 = 4 answers")
+    press_preset(opened.page, "224×224")
+    expect(opened.lane("Linear head")).not_to_contain_text(MESSAGE)
+
+
+def test_the_failing_block_is_red_and_later_ones_are_ghosts(opened):
+    press_preset(opened.page, "256×256")
+    lane = opened.lane("Linear head")
+    expect(lane.locator(".block.failed")).to_have_count(1)
+    expect(lane.locator(".block.ghost")).to_have_count(6)
+    expect(lane.locator(".never")).to_be_visible()
+    red, green, blue = map(
+        int, re.findall(r"\d+", lane.locator(".failed .mark").evaluate("e => getComputedStyle(e).fill"))
+    )
+    assert red > 2 * max(green, blue)
+    expect(opened.lane("Convolutional head").locator(".ghost, .failed")).to_have_count(0)
+
+
+def test_each_block_has_the_numbers_of_its_map(opened):
+    press_preset(opened.page, "500×375")
+    lane = opened.lane("Convolutional head")
+    shown = [numbers_of(one) for one in lane.locator(".block").all()]
+    assert shown[0] == ["3", "500", "375"]
+    assert shown[5] == ["64", "250", "187"]
+    assert shown[-1] == ["1000", "9", "5"]
+
+
+def test_a_block_grows_with_its_map(opened):
+    face = opened.block("Linear head", 1).locator(".face")
+    before = face.bounding_box()
+    field(opened.page, "Height").fill("448")
+    field(opened.page, "Height").press("Enter")
+    expect(field(opened.page, "Width")).to_have_value("448")
+    opened.page.wait_for_timeout(600)
+    after = face.bounding_box()
+    assert after["height"] / before["height"] == pytest.approx(2**0.4, rel=0.05)
+    assert after["width"] / before["width"] == pytest.approx(2**0.4, rel=0.05)
+
+
+def test_arrow_keys_move_a_slider_and_nothing_waits(opened):
+    slider = opened.page.get_by_role("slider", name="Height of the image")
+    slider.focus()
+    for _ in range(32):
+        opened.page.keyboard.press("ArrowRight")
+    expect(field(opened.page, "Height")).to_have_value("256")
+    expect(opened.lane("Linear head")).to_contain_text(MESSAGE)
+    opened.page.keyboard.press("ArrowLeft")
+    expect(opened.lane("Linear head")).not_to_contain_text(MESSAGE)
+
+
+def test_the_mouse_drags_a_slider(opened):
+    slider = opened.page.get_by_role("slider", name="Width of the image")
+    box = slider.bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] * 224 / 512, box["y"] + box["height"] / 2)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=8)
+    opened.page.mouse.up()
+    assert 380 < int(field(opened.page, "Width").input_value()) < 440
+    expect(field(opened.page, "Height")).to_have_value(field(opened.page, "Width").input_value())
+
+
+def test_unlocked_the_axes_move_apart(opened):
+    opened.page.get_by_role("button", name="keep the image square").click()
+    opened.page.get_by_role("slider", name="Width of the image").focus()
+    for _ in range(32):
+        opened.page.keyboard.press("ArrowRight")
+    expect(field(opened.page, "Height")).to_have_value("224")
+    expect(field(opened.page, "Width")).to_have_value("256")
+    expect(opened.lane("Convolutional head")).to_contain_text("1000×1×2")
+
+
+def test_a_point_of_the_plane_is_dragged(opened):
+    area = opened.page.get_by_role("application").first
+    box = area.bounding_box()
+    opened.page.mouse.move(box["x"] + 40, box["y"] + 40)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4, steps=6)
+    opened.page.mouse.up()
+    assert abs(int(field(opened.page, "Width").input_value()) - 256) <= 3
+    assert abs(int(field(opened.page, "Height").input_value()) - 384) <= 3
+    area.focus()
+    height = int(field(opened.page, "Height").input_value())
+    opened.page.keyboard.press("ArrowUp")
+    expect(field(opened.page, "Height")).to_have_value(str(height + 1))
+
+
+def test_the_plane_is_blue_where_the_network_runs(opened):
+    colour = """([canvas, x, y]) => {
+        const part = canvas.getContext('2d').getImageData(x * canvas.width, (1 - y) * canvas.height, 1, 1);
+        return [...part.data];
+    }"""
+    canvas = opened.page.locator("canvas").nth(1).element_handle()
+    expect(opened.page.locator("canvas").nth(1)).to_have_js_property("width", 352)
+    assert opened.page.evaluate(colour, [canvas, 0.6, 0.6]) == [0, 114, 178, 255]
+    assert opened.page.evaluate(colour, [canvas, 0.3, 0.6])[2] < 230
+
+
+def test_the_stepper_walks_through_the_steps(opened):
+    chosen = opened.page.get_by_role("region", name="The selected step")
+    opened.page.get_by_role("button", name="last step").click()
+    expect(chosen.get_by_role("heading", level=2)).to_have_text("classifier.6")
+    opened.page.get_by_role("button", name="back step").click()
+    expect(chosen.get_by_role("heading", level=2)).to_have_text("classifier.5")
+    opened.page.get_by_role("button", name="first step").click()
+    expect(chosen).to_contain_text("⌊(224 + 2·1 − 1·(3 − 1) − 1) / 1⌋ + 1 = 224")
+    expect(opened.page.get_by_role("button", name="back step")).to_be_disabled()
+    opened.page.get_by_role("group", name="Networks, step by step").focus()
+    opened.page.keyboard.press("ArrowRight")
+    opened.page.keyboard.press("ArrowRight")
+    expect(chosen.get_by_role("heading", level=2)).to_have_text("features.2")
+
+
+def test_playing_walks_and_stops_when_asked(opened):
+    opened.page.get_by_role("button", name="play step").click()
+    expect(opened.page.get_by_role("heading", level=2, name="features.1")).to_be_visible()
+    opened.page.get_by_role("button", name="pause").click()
+    expect(opened.page.get_by_role("button", name="play step")).to_be_visible()
+
+
+def test_a_click_on_a_block_chooses_its_step(opened):
+    opened.block("Convolutional head", 31).locator(".hit").click()
+    expect(opened.page.get_by_role("heading", level=2)).to_contain_text(["features.30", "Which sizes"])
+
+
+def test_the_window_stands_in_four_places_on_eight_by_eight(opened):
+    opened.page.emulate_media(reduced_motion="no-preference")
+    opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
+    opened.page.reload()
+    places = opened.page.evaluate(
+        """() => new Promise(done => {
+            const slide = document.querySelector(".slide:not(.broken)"), places = new Set();
+            places.add(slide.querySelector("rect.window").style.transform);
+            setTimeout(() => done([...places]), 6000);
+            const watcher = new MutationObserver(changes => {
+                for (const {target} of changes) if (target.matches("rect.window")) places.add(target.style.transform);
+                if (places.size === 4) done([...places]);
+            });
+            watcher.observe(slide, {attributes: true, subtree: true});
+            slide.dispatchEvent(new MouseEvent("click"));
+        })"""
+    )
+    assert len(places) == 4
+
+
+def test_nothing_moves_by_itself_for_those_who_want_no_motion(opened):
+    opened.page.emulate_media(reduced_motion="reduce")
+    opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
+    opened.page.reload()
+    before = opened.page.screenshot()
+    opened.page.wait_for_timeout(900)
+    assert opened.page.screenshot() == before
+
+
+def test_the_table_says_the_same_and_can_be_walked(opened):
+    press_preset(opened.page, "256×256")
+    opened.page.get_by_role("button", name="Table").click()
+    table = opened.page.get_by_role("table").first
+    row = table.get_by_role("row").filter(has=opened.page.get_by_role("button", name="classifier.0", exact=True))
+    expect(row).to_contain_text("Linear 25088 → 4096")
+    expect(row).to_contain_text("✗ stops here")
+    expect(row).to_contain_text("4096×2×2")
+    expect(table).to_contain_text("not reached")
+    table.get_by_role("button", name="classifier.0", exact=True).click()
+    expect(opened.page.get_by_role("region", name="The selected step")).to_contain_text("4096×512×7×7")
+    assert opened.page.evaluate("document.activeElement.textContent") == "classifier.0"
+
+
+def test_an_address_holds_the_size_and_the_step(opened):
+    opened.page.goto(f"{opened.path.as_uri()}#h=256&w=224&step=classifier.3")
+    opened.page.reload()
+    expect(field(opened.page, "Height")).to_have_value("256")
+    expect(field(opened.page, "Width")).to_have_value("224")
+    expect(opened.page.get_by_role("heading", level=2, name="classifier.3")).to_be_visible()
+    press_preset(opened.page, "500×375")
+    expect(opened.page).to_have_url(re.compile("#h=500&w=375&step=classifier.3$"))
+
+
+def test_silly_sizes_are_refused_by_the_field_and_by_the_networks(opened):
+    opened.page.get_by_role("button", name="keep the image square").click()
+    field(opened.page, "Height").fill("0")
+    field(opened.page, "Height").press("Enter")
+    field(opened.page, "Width").fill("99999")
+    field(opened.page, "Width").press("Enter")
+    expect(field(opened.page, "Width")).to_have_value("2048")
+    field(opened.page, "Height").fill("1")
+    field(opened.page, "Height").press("Enter")
+    expect(opened.lane("Linear head")).to_contain_text("the image is too low: at MaxPool2d features.4")
+
+
+def test_the_sentence_that_changes_is_told(opened):
+    press_preset(opened.page, "256×256")
+    expect(opened.page.get_by_role("status")).to_contain_text("Linear head stops at classifier.0")
+
+
+STATES = ["", "#h=256&w=256&step=classifier.0", "#h=1568&w=32&step=features.30", "#h=1&w=1&step=features.4"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(browser, saved, state, scheme):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    shown = Opened(context, saved, state)
+    shown.page.wait_for_timeout(300)
+    assert violations(shown.page) == []
+    shown.page.get_by_role("button", name="Table").click()
+    assert violations(shown.page) == []
+    context.close()
+
+
+def violations(page):
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1920])
+def test_nothing_hangs_over_the_edge(browser, saved, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    shown = Opened(context, saved, "#h=256&w=256&step=classifier.0")
+    shown.page.wait_for_timeout(200)
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_the_lanes_fit_a_laptop(browser, saved):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    shown = Opened(context, saved)
+    shown.page.wait_for_timeout(200)
+    assert shown.page.locator(".lanes").evaluate("e => e.scrollWidth <= e.clientWidth")
+    context.close()
+
+
+def test_without_scripts_there_is_a_picture_and_a_table(browser, saved):
+    context = browser.new_context(java_script_enabled=False)
+    shown = Opened(context, saved)
+    expect(shown.page.get_by_role("img")).to_be_visible()
+    expect(shown.page.get_by_role("row")).to_have_count(40)
+    expect(shown.page.get_by_role("cell", name="Linear 1×4096").first).to_be_visible()
+    context.close()
+
+
+def test_names_of_users_are_shown_as_text(browser, tmp_path):
+    net = nn.Sequential()
+    net.add_module("<img src=x onerror='self[`name`]=2'>", nn.Conv2d(3, 4, 3))
+    net.add_module("flatten", nn.Flatten())
+    net.add_module("</script>", nn.Linear(4 * 14 * 14, 2))
+    context = browser.new_context()
+    shown = Opened(context, save_page(tmp_path / "page.html", {EVIL: net}, (17, 17), within=32, title=EVIL))
+    expect(shown.page.get_by_role("heading", level=1)).to_have_text(EVIL)
+    expect(shown.lane(EVIL)).to_contain_text("</script>")
+    shown.page.get_by_role("button", name="Table").click()
+    expect(shown.page.get_by_role("table").first).to_contain_text("<img src=x onerror='self[`name`]=2'>")
+    assert (shown.page.title(), shown.page.evaluate("self.name")) == (EVIL, "")
+    assert shown.page.locator("#explorer img").count() == 0
+    assert shown.errors == []
+    context.close()

@@ -1,0 +1,313 @@
+"""The explorer says in JavaScript what Python says, at every size; and its page is safe, small and whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import traitlets
+from javascript import asked
+from nets import Functional, TutorialLeNet, UNet
+from torch import Tensor, nn
+
+from fcnviz import expressions, models, templates
+from fcnviz.errors import InputError
+from fcnviz.explorer import Explorer, save_page
+from fcnviz.explorer import page as pages
+from fcnviz.explorer.scene import Lane, frozen, lanes, scene
+from fcnviz.explorer.still import still
+from fcnviz.explorer.wording import sums
+from fcnviz.figures import colours
+from fcnviz.trace import trace
+
+NETS: dict[str, tuple[Any, int, int]] = {
+    "vgg16": (lambda: models.vgg16(), 3, 600),
+    "vgg16 conv": (lambda: models.vgg16("conv"), 3, 600),
+    "vgg16 adaptive": (lambda: models.vgg16("adaptive"), 3, 300),
+    "two convolutions": (lambda: models.two_convolutions(), 3, 64),
+    "lenet": (TutorialLeNet, 1, 80),
+    "unet": (UNet, 3, 64),
+    "functional": (Functional, 3, 64),
+}
+
+
+class Rooted(nn.Module):
+    """Cuts to the root of its width: symbols cannot follow that, a trace can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x[..., : int(x.shape[3] ** 0.5)])
+
+
+@pytest.fixture(scope="module", params=NETS)
+def lane(request: pytest.FixtureRequest) -> tuple[Lane, dict[str, Any]]:
+    make, channels, within = NETS[request.param]
+    (found,) = lanes({request.param: make()}, channels, within)
+    assert found.law is not None
+    return found, scene([found], (within // 2, within // 2), within)
+
+
+def some(found: Lane, number: int, seed: int = 0) -> list[dict[str, int]]:
+    assert found.law is not None
+    draw, within = random.Random(seed), found.law.within
+    any_size = [{n: draw.randint(1, within[n]) for n in "HW"} for _ in range(number)]
+    small = [{n: round(within[n] ** draw.random()) for n in "HW"} for _ in range(number)]
+    return [*any_size, *small]
+
+
+AT = """data.sizes.map(({H, W}) => {
+  const at = (data.ready ??= new js.Lane(data.lane)).at(H, W), said = at.said;
+  const values = (shape) => shape.map((size) => size.value);
+  return {
+    steps: [...at.steps].map(([name, step]) => [name, step.inputs.map(values), step.outputs.map(values), step.macs,
+      step.row.sums === null ? null : js.spoken(step.row.sums, H, W)]),
+    failing: at.failing,
+    elsewhere: said?.at ?? null,
+    words: said && [said.message, said.explanation, ...said.remedies]
+      .map((text) => js.spoken(text, H, W)).filter((text) => text),
+  };
+})"""
+
+
+# --- JavaScript against Python
+
+
+def test_trees_are_worth_in_javascript_what_they_are_worth_in_python(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    trees = [grown(draw, 4) for _ in range(4000)]
+    sizes = [(draw.randint(1, 3000), draw.randint(1, 3000)) for _ in trees]
+    ours = [value(tree, h, w) for tree, (h, w) in zip(trees, sizes, strict=True)]
+    data = [[expressions.to_json(tree), h, w] for tree, (h, w) in zip(trees, sizes, strict=True)]
+    theirs = asked("data.map(([tree, h, w]) => js.compiled(tree)(h, w))", data, tmp_path)
+    known = [(one, other, tree) for one, other, tree in zip(ours, theirs, trees, strict=True) if one is not None]
+    assert len(known) > 3000
+    assert [tree for one, other, tree in known if other is None or one != pytest.approx(other, rel=1e-12)] == []
+
+
+def grown(draw: random.Random, depth: int) -> expressions.Tree:
+    """A tree of every operator there is."""
+    if depth == 0 or draw.random() < 0.15:
+        return draw.choice(["H", "W", draw.randint(-5, 40), draw.randint(1, 9)])
+    head = draw.choice(["+", "-", "*", "//", "%", "/", "max", "min", "floor", "ceil", "trunc", "round", "if"])
+    if head == "if":
+        relation = draw.choice(list(expressions.RELATIONS))
+        test: Any = (relation, grown(draw, depth - 1), grown(draw, depth - 1))
+        test = draw.choice([test, ("not", test), ("and", test, ("≥", "H", 7)), ("or", test, ("=", "W", 3))])
+        return ("if", test, grown(draw, depth - 1), grown(draw, depth - 1))
+    number = 1 if head in ("floor", "ceil", "trunc", "round") else 3 if head in ("+", "*", "max", "min") else 2
+    return (head, *(grown(draw, depth - 1) for _ in range(number)))
+
+
+def value(tree: expressions.Tree, h: int, w: int) -> Any:
+    """None where Python has no value, or one that a double does not hold exactly."""
+    try:
+        found = expressions.evaluate(tree, {"H": h, "W": w})
+    except ZeroDivisionError:
+        return None
+    return found if abs(found) < 2**40 else None
+
+
+def test_numbers_are_written_as_python_writes_them(tmp_path: Path) -> None:
+    numbers = [0, 7, 999, 1000, 25088, 138357544, -1, -25088]
+    texts = asked("data.map((number) => js.count(number))", numbers, tmp_path)
+    assert texts == [templates.Number(number, True).at({}) for number in numbers]
+
+
+def test_every_step_is_in_javascript_what_the_law_says(lane: tuple[Lane, dict[str, Any]], tmp_path: Path) -> None:
+    found, shown = lane
+    assert found.law is not None
+    sizes = some(found, 500)
+    there = asked(AT, {"lane": shown["lanes"][0], "sizes": sizes}, tmp_path)
+    for at, one in zip(sizes, there, strict=True):
+        steps = found.law.steps_at(**at)
+        assert [step[:2] for step in one["steps"]] == [[s.name, list(map(list, s.input_shapes))] for s in steps]
+        assert [step[3] for step in one["steps"]] == [s.macs for s in steps]
+        path = found.law.path_at(**at)
+        assert path is not None and one["failing"] == (steps[-1].name if path.failure else None)
+
+
+def test_every_sum_is_the_arithmetic_of_its_step(lane: tuple[Lane, dict[str, Any]], tmp_path: Path) -> None:
+    found, shown = lane
+    assert found.law is not None
+    sizes = some(found, 150, seed=2)
+    there = asked(AT, {"lane": shown["lanes"][0], "sizes": sizes}, tmp_path)
+    for at, one in zip(sizes, there, strict=True):
+        assert [step[4] for step in one["steps"]] == [sums(step) for step in found.law.steps_at(**at)], at
+
+
+def test_a_failure_is_told_in_pytorchs_words_and_ours(lane: tuple[Lane, dict[str, Any]], tmp_path: Path) -> None:
+    found, shown = lane
+    assert found.law is not None
+    sizes = [at for at in some(found, 150, seed=3) if not found.law.accepts(**at)][:120]
+    there = asked(AT, {"lane": shown["lanes"][0], "sizes": sizes}, tmp_path)
+    for at, one in zip(sizes, there, strict=True):
+        failure = found.law.at(**at).failure
+        assert failure is not None
+        message, explanation, *remedies = one["words"]
+        assert one["elsewhere"] is None
+        assert message == failure.message
+        assert (explanation, remedies) == (failure.explanation, list(failure.remedies)), at
+
+
+def test_the_colours_of_the_plane_are_those_of_the_figure(lane: tuple[Lane, dict[str, Any]]) -> None:
+    outcomes = lane[1]["lanes"][0]["outcomes"]
+    ours = [[one["colour"] for one in outcomes if one["runs"] is runs] for runs in (True, False)]
+    figures = colours(*map(len, ours))
+    assert ours == [list(palette)[: len(part)] for palette, part in zip(figures, ours, strict=True)]
+
+
+# --- the scene
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[tuple[Lane, ...], dict[str, Any]]:
+    shown = lanes(None, 3, 2048)
+    return shown, scene(shown, (224, 224), 2048)
+
+
+def test_vgg16_with_two_heads_is_shown_by_default(pair: Any) -> None:
+    _, shown = pair
+    assert [one["label"] for one in shown["lanes"]] == ["Linear head", "Convolutional head"]
+    assert [one["label"] for one in shown["stages"]][:2] == ["features 0–4", "features 5–9"]
+    assert sum(one["columns"] for one in shown["stages"]) == len(shown["columns"]) == 39
+
+
+def test_presets_are_sizes_at_which_something_happens(pair: Any) -> None:
+    found, shown = pair
+    assert shown["presets"] == [[224, 224], [256, 256], [224, 256], [500, 375], [1568, 32]]
+    verdicts = {tuple(one): [lane.law.accepts(H=one[0], W=one[1]) for lane in found] for one in shown["presets"]}
+    assert set(map(tuple, verdicts.values())) == {(True, True), (False, True), (True, False)}
+
+
+def test_presets_of_another_network_are_its_own() -> None:
+    shown = scene(lanes(TutorialLeNet(), 1, 80), (32, 32), 80)
+    assert [32, 32] in shown["presets"] and [36, 36] in shown["presets"]
+    assert max(max(one) for one in shown["presets"]) <= 80
+
+
+def test_a_network_without_a_law_is_traced_at_the_sizes_offered() -> None:
+    found = lanes(Rooted(), 3, 400)
+    shown = scene(found, (20, 20), 400)
+    (one,) = shown["lanes"]
+    assert one["law"] is None and "paths" not in one and one["reason"]
+    assert list(one["traces"]) == ["20,20"]
+    assert one["traces"]["20,20"] == frozen(trace(found[0].model, (1, 3, 20, 20)))
+
+
+@pytest.mark.parametrize("wrong", [{}, [], 7, {"a": 1}, dict.fromkeys("abcd", nn.Identity())])
+def test_what_is_no_network_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError):
+        lanes(wrong, 3, 64)
+
+
+def test_a_size_outside_the_range_is_refused() -> None:
+    with pytest.raises(InputError, match="the size 65×8 is not within 1 to 64"):
+        scene(lanes(nn.Conv2d(3, 8, 3), 3, 64), (65, 8), 64)
+
+
+# --- the widget
+
+
+@pytest.fixture
+def view() -> Explorer:
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(6272, 10))
+    return Explorer(net, (32, 32), within=64)
+
+
+def test_step_and_selected_follow_each_other(view: Explorer) -> None:
+    view.step = 2
+    assert view.selected == "2"
+    view.selected = "1"
+    assert view.step == 1
+
+
+def test_height_and_width_can_be_observed_and_linked(view: Explorer) -> None:
+    seen: list[int] = []
+    view.observe(lambda change: seen.append(change["new"]), "height")
+    view.height = 40
+    assert seen == [40]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("height", 0, "from 1 to 64"), ("width", 65, "from 1 to 64"), ("step", 3, "0 to 2"), ("selected", "x", "0, 1, 2")],
+)
+def test_what_is_not_there_cannot_be_chosen(view: Explorer, name: str, value: Any, words: str) -> None:
+    with pytest.raises(traitlets.TraitError, match=words):
+        setattr(view, name, value)
+
+
+def test_without_a_law_python_answers_with_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Rooted()
+    view, said = Explorer(net, (20, 20), within=400), list[Any]()
+    monkeypatch.setattr(view, "send", said.append)
+    view._asked(view, {"ask": 0, "height": 30, "width": 31}, [])
+    assert said == [{"lane": 0, "height": 30, "width": 31, "law": frozen(trace(net, (1, 3, 30, 31)))}]
+
+
+def test_as_text_it_is_a_table(view: Explorer) -> None:
+    text = view._repr_mimebundle_()[0]["text/plain"]
+    assert re.search(r"^0 +Conv2d 8×28×28$", text, re.M) and re.search(r"^2 +Linear 1×10$", text, re.M)
+    assert "0x" not in text
+
+
+def test_a_saved_notebook_holds_the_page_in_a_frame_and_an_image(view: Explorer) -> None:
+    html = view._repr_mimebundle_()[0]["text/html"]
+    assert 'sandbox="allow-scripts"' in html.replace("'", '"') and "allow-same-origin" not in html
+    (image,) = re.findall(r'<div class=\'fcnviz-\w+\'><img alt="([^"]+)" src="data:image/svg\+xml;base64,', html)
+    assert image == "An image of 32×32: Sequential gives 1×10."
+
+
+# --- the page
+
+
+@pytest.fixture(scope="module")
+def page(pair: Any) -> str:
+    found, shown = pair
+    return pages.html(shown, still(found, shown["columns"], (224, 224)).html, "VGG16 twice")
+
+
+def test_the_page_is_small(page: str) -> None:
+    assert len(page.encode()) <= 250_000
+
+
+def test_the_page_may_run_its_own_script_and_nothing_else(page: str) -> None:
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert "unsafe" not in policy and policy.startswith("default-src 'none'")
+    for tag, words in (('script type="module"', "script-src"), ("style", "style-src")):
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag.split()[0]}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{words} 'sha256-{digest}'" in policy
+
+
+def test_the_page_names_no_other_place(page: str) -> None:
+    assert set(re.findall(r"\w+://[\w./]+", page)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_the_sources_hold_nothing_that_ends_a_script() -> None:
+    for name in ("explorer.js", "page.js"):
+        text = pages.source(name)
+        assert "</script" not in text.lower() and "<!--" not in text
+        assert not re.search(r"\beval\b|new Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write", text)
+
+
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+def test_names_of_users_are_text_in_the_page(tmp_path: Path) -> None:
+    net = nn.Sequential()
+    net.add_module("<img onerror=alert(1)>", nn.Conv2d(3, 4, 3))
+    path = save_page(tmp_path / "page.html", {EVIL: net}, (16, 16), within=32, title=EVIL)
+    html = path.read_text("utf-8")
+    assert EVIL not in html and "<img onerror" not in html
+    (data,) = re.findall(r'id="scene">(.*?)</script>', html, re.S)
+    assert json.loads(data)["lanes"][0]["label"] == EVIL
