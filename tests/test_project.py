@@ -27,28 +27,45 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PLATFORMS = ["linux", "darwin", "win32"]
 
-DEPENDENCIES = {"ipywidgets", "jupyterlab", "matplotlib", "numpy", "sympy", "torch", "torchinfo", "tqdm"}
-COMES_WITH = {"IPython": "ipywidgets", "traitlets": "ipywidgets"}
+DEPENDENCIES = {"anywidget", "ipywidgets", "jupyterlab", "matplotlib", "numpy", "sympy", "torch", "torchinfo", "tqdm"}
+COMES_WITH = {
+    **dict.fromkeys(("IPython", "traitlets"), "ipywidgets"),
+    **dict.fromkeys(("mistune", "nbclient", "nbformat", "pygments"), "jupyterlab"),
+}
 
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
-    *("errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "requirements"),
-    *("conv", "models", "operations", "calls", "counting", "doubt", "twin", "inputs", "recorder", "trace"),
-    *("passes", "symbolic", "law", "lawdata"),
-    *("surgery", "equivalence", "patches"),
-    *("layout", "table", "handwork", "lawtable", "figures", "sliders", "explorer", "__main__"),
+    *("errors", "records", "nested", "arithmetic", "coordinates"),
+    *("diagnosis", "expressions", "requirements"),
+    *("conv", "twin", "cast", "operations", "upsampling", "models", "batches"),
+    *("calls", "counting", "doubt", "inputs", "recorder", "trace"),
+    *("passes", "symbolic", "law", "lawdata", "templates"),
+    *("geometry", "effective"),
+    *("surgery", "equivalence", "patches", "gallery"),
+    *("data", "training"),
+    *("layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "sliders"),
+    *("exercises", "windowsliders", "answersliders", "explorer", "site", "__main__"),
 ]
-WITHOUT_TORCH = ["errors", "records", "nested", "arithmetic", "diagnosis", "expressions", "requirements", "lawdata"]
-VIEWS = ["layout", "table", "handwork", "lawtable", "figures", "sliders"]
+WITHOUT_TORCH = [
+    *("errors", "records", "nested", "arithmetic", "coordinates"),
+    *("diagnosis", "expressions", "requirements", "lawdata", "templates", "geometry"),
+]
+VIEWS = ["layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "sliders", "windowsliders"]
 DELEGATED = {
     ("records", "_diagnosis", "fcnviz.diagnosis"),
     ("records", "__str__", "fcnviz.table"),
     ("records", "_repr_html_", "fcnviz.table"),
     ("law", "__str__", "fcnviz.lawtable"),
+    ("patches", "__str__", "fcnviz.handwork"),
+    ("patches", "_repr_html_", "fcnviz.handwork"),
     ("equivalence", "__str__", "fcnviz.handwork"),
     ("equivalence", "_repr_html_", "fcnviz.handwork"),
+    ("upsampling", "__str__", "fcnviz.handwork"),
+    ("upsampling", "_repr_html_", "fcnviz.handwork"),
     ("law", "_repr_html_", "fcnviz.lawtable"),
     ("law", "_repr_latex_", "fcnviz.lawtable"),
+    ("geometry", "__str__", "fcnviz.geometrytable"),
+    ("geometry", "_repr_html_", "fcnviz.geometrytable"),
 }
 
 
@@ -225,6 +242,24 @@ def test_import_brings_nothing_that_torch_has_not_brought():
     assert set(done.stdout.split()) - sys.stdlib_module_names <= {"fcnviz", "torch", "numpy"}
 
 
+def test_the_rooms_to_call_are_there_by_name_and_come_in_when_used():
+    code = """
+import fcnviz, sys
+rooms = [name for name in dir(fcnviz) if name not in fcnviz.__all__ and not name.startswith("_")]
+assert {"equivalence", "figures", "geometry", "patches"} <= set(rooms)
+assert "fcnviz.patches" not in sys.modules and fcnviz.patches.run_patches and "matplotlib" not in sys.modules
+assert all(getattr(fcnviz, name).__name__ == f"fcnviz.{name}" for name in rooms)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(
+        AttributeError, match="fcnviz has no 'patchs'; its rooms are .*figures, gallery, geometry, patches"
+    ):
+        fcnviz.patchs  # noqa: B018
+
+
 def test_trace_is_the_function_however_it_was_imported():
     code = "import fcnviz.trace, fcnviz; from fcnviz import trace; assert callable(trace) and trace is fcnviz.trace"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -241,26 +276,3 @@ def code_cells(path):
 
 def without_magics(source):
     return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
-
-
-def test_there_is_a_first_notebook_and_all_are_numbered():
-    assert "00_start.ipynb" in [path.name for path in NOTEBOOKS]
-    assert all(path.name[:2].isdigit() and path.name[2] == "_" for path in NOTEBOOKS)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_valid_and_carries_no_results(path):
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    assert "widgets" not in notebook.metadata
-    for cell in code_cells(path):
-        assert cell.outputs == []
-        assert cell.execution_count is None
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_code_cell_is_short_and_defines_nothing(path):
-    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 8, cell.source
-        assert not [n for n in ast.walk(ast.parse(without_magics(cell.source))) if isinstance(n, definitions)]

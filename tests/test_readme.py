@@ -112,9 +112,11 @@ def test_the_conda_way_is_the_one_that_environment_yml_gives():
 
 def test_the_pip_way_installs_torch_first_and_by_its_pin():
     (lines,) = [text.splitlines() for text in blocks("powershell")]
+    (data,) = re.findall(r"^DATA := (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
     assert [line.split(" install ")[1] for line in lines if " install " in line] == [
         f"-c constraints.txt {constraints_pin('torch')}",
         "-c constraints.txt -e .",
+        f"--no-deps -c constraints.txt {data}",
     ]
     assert constraints_pin("torch").replace("==", " ") in PROSE
 

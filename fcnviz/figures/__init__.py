@@ -17,6 +17,7 @@ from fcnviz.figures.learning import (
     losses,
     losses_alt,
     reading,
+    reading_alt,
 )
 from fcnviz.figures.numbering import batch_in_rows, batch_in_rows_alt, row_as_kernel, row_as_kernel_alt
 from fcnviz.figures.patch_rings import rings, rings_alt
@@ -47,6 +48,7 @@ __all__ = [
     "places",
     "places_alt",
     "reading",
+    "reading_alt",
     "receptive_fields",
     "receptive_fields_alt",
     "rings",

@@ -31,6 +31,7 @@ __all__ = [
     "losses",
     "losses_alt",
     "reading",
+    "reading_alt",
 ]
 
 Series = Mapping[str, Sequence[float]]  # losses of each step, by the name of the run
@@ -152,6 +153,18 @@ def reading(
         _tag(ax, place[0] + apart * (columns.mean() + 0.5), place[3] + apart * (rows.mean() + 0.5), digit, "center")
     _title(ax, title, np.asarray(image).shape[1:])
     return ax
+
+
+def reading_alt(answer: ArrayLike) -> str:
+    """What the cells say, in words: which classes, and on how many of them.
+
+    >>> reading_alt([[3, 10, 10], [3, 8, 10]])
+    'A map of 2×3 cells: 3 on 2, 8 on 1, background on 3 cells.'
+    """
+    said = np.asarray(answer)
+    names = {**{digit: str(digit) for digit in range(len(DIGITS))}, len(DIGITS): "background"}
+    found = [f"{name} on {count(int((said == label).sum()))}" for label, name in names.items() if (said == label).any()]
+    return f"A map of {said.shape[0]}×{said.shape[1]} cells: {', '.join(found)} cells."
 
 
 def _in_grey(picture: NDArray[np.float64], ax: Axes | None) -> Axes:
