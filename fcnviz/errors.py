@@ -37,5 +37,9 @@ class AlreadyConvolutional(UserWarning):
     """There was nothing to cast: the network handed in is fully convolutional and was handed back as it is."""
 
 
+class SiteError(FcnvizError, RuntimeError):
+    """A notebook cannot become a page: it does not run, has no title, or shows a picture without words for it."""
+
+
 class DataError(FcnvizError, OSError):
     """Pictures or weights that a lesson needs are not there, or are not the ones that were meant: what to install."""

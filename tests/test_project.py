@@ -39,18 +39,18 @@ ROOMS = [
     *("diagnosis", "expressions", "requirements"),
     *("conv", "twin", "cast", "operations", "upsampling", "models", "batches"),
     *("calls", "counting", "doubt", "inputs", "recorder", "trace"),
-    *("passes", "symbolic", "law", "lawdata", "templates"),
+    *("passes", "symbolic", "law", "modes", "lawdata", "templates"),
     *("geometry", "effective"),
     *("surgery", "equivalence", "patches", "gallery"),
     *("data", "training"),
-    *("layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "sliders"),
+    *("layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve"),
     *("exercises", "windowsliders", "answersliders", "explorer", "site", "__main__"),
 ]
 WITHOUT_TORCH = [
     *("errors", "records", "nested", "arithmetic", "coordinates"),
     *("diagnosis", "expressions", "requirements", "lawdata", "templates", "geometry"),
 ]
-VIEWS = ["layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "sliders", "windowsliders"]
+VIEWS = ["layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "windowsliders"]
 DELEGATED = {
     ("records", "_diagnosis", "fcnviz.diagnosis"),
     ("records", "__str__", "fcnviz.table"),
@@ -60,12 +60,15 @@ DELEGATED = {
     ("patches", "_repr_html_", "fcnviz.handwork"),
     ("equivalence", "__str__", "fcnviz.handwork"),
     ("equivalence", "_repr_html_", "fcnviz.handwork"),
+    *((room, name, "fcnviz.handwork") for room in ("models", "modes") for name in ("__str__", "_repr_html_")),
     ("upsampling", "__str__", "fcnviz.handwork"),
     ("upsampling", "_repr_html_", "fcnviz.handwork"),
     ("law", "_repr_html_", "fcnviz.lawtable"),
     ("law", "_repr_latex_", "fcnviz.lawtable"),
     ("geometry", "__str__", "fcnviz.geometrytable"),
     ("geometry", "_repr_html_", "fcnviz.geometrytable"),
+    ("coordinates", "__str__", "fcnviz.geometrytable"),
+    ("effective", "__str__", "fcnviz.geometrytable"),
 }
 
 
@@ -255,9 +258,14 @@ assert all(getattr(fcnviz, name).__name__ == f"fcnviz.{name}" for name in rooms)
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(
-        AttributeError, match="fcnviz has no 'patchs'; its rooms are .*figures, gallery, geometry, patches"
+        AttributeError, match="fcnviz has no 'patchs'; its rooms are .*figures, gallery, geometry, modes, patches"
     ):
         fcnviz.patchs  # noqa: B018
+
+
+def test_help_names_every_room_to_call():
+    rooms = [name for name in dir(fcnviz) if name not in fcnviz.__all__ and not name.startswith("_")]
+    assert ", ".join(rooms) in " ".join(fcnviz.__doc__.split())
 
 
 def test_trace_is_the_function_however_it_was_imported():

@@ -6,7 +6,8 @@ the picture moves without Python. A network that no law follows has traces of si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,14 +103,17 @@ def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]], known: dict[str, 
         longest = max((one for one in traces.values()), key=lambda one: len(one["steps"]))
         return {**start, "law": None, "traces": traces, "plan": longest["steps"]}
     data = lawdata.to_json(lane.law)
-    heard, sights = Wording(lane.law, data, known), seen(lane.law)
+    sights = seen(lane.law)
+    with _progress(len(data["steps"]) + len(data["paths"])) as advance:
+        heard = Wording(lane.law, data, known, advance)
+        sums_of, said_of = heard.sums(), heard.failures()
     steps = [
         {**_slim(row, step, words), "sees": sights.get(step.name, "")}
-        for row, step, words in zip(data["steps"], _steps(lane.law, data), heard.sums(), strict=True)
+        for row, step, words in zip(data["steps"], _steps(lane.law, data), sums_of, strict=True)
     ]
     paths = [
         {"if": path["condition"], "steps": path["steps"], "output": path["output"], "said": _said_json(said)}
-        for path, said in zip(data["paths"], heard.failures(), strict=True)
+        for path, said in zip(data["paths"], said_of, strict=True)
     ]
     main = lane.law.paths.index(lane.law.main)
     order = sorted(data["paths"], key=lambda path: path is not data["paths"][main])
@@ -120,6 +124,15 @@ def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]], known: dict[str, 
         "outcomes": _outcomes(lane.law),
         "plan": [steps[place] for place in places.values()],
     }
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], object]]:
+    """A bar of the steps and the ends that have been put into words, where that takes longer than a second."""
+    from tqdm.auto import tqdm  # only here, so that importing the package stays cheap
+
+    with tqdm(total=total, desc="explorer", unit=" sentences", delay=1.0, leave=False) as bar:
+        yield bar.update
 
 
 def _steps(found: Law, data: Mapping[str, Any]) -> list[Step]:
@@ -165,11 +178,14 @@ def _spelled(value: Any) -> Any:
 def _said_json(said: Said | None) -> Any:
     if said is None:
         return None
-    texts = [said.message, said.explanation, *said.remedies]
-    if all(texts):
-        message, explanation, *remedies = [templates.to_json(text) for text in texts if text is not None]
-        return {"message": message, "explanation": explanation, "remedies": remedies, "where": said.plain.where}
-    return {**_failure_json(said.plain), "at": list(said.at.values())}
+    plain = {**_failure_json(said.plain), "at": list(said.at.values())}
+    if said.message is None or said.explanation is None:
+        return plain
+    told = {"message": templates.to_json(said.message), "explanation": templates.to_json(said.explanation)}
+    if not all(said.remedies):
+        return {**plain, **told}  # the ways out are those at one size, and the picture says so
+    remedies = [templates.to_json(text) for text in said.remedies if text is not None]
+    return {**told, "remedies": remedies, "where": said.plain.where}
 
 
 def _failure_json(failure: Failure) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fcnviz.nested import leaves
 from fcnviz.records import Failure, Shape, Step
 from fcnviz.templates import Sizes, Text, learn
 
+Heard = TypeVar("Heard")
 FEW = 24  # sizes at which a step's sums are heard on each path; as many again confirm them
 MANY = 48  # sizes at which a failure is heard; twice as many confirm it
 
@@ -53,12 +55,14 @@ def sums(step: Step) -> str:
 class Wording:
     """Listens to everything that is said about one law. `data` is the law as `lawdata` writes it.
 
-    `known` holds what has been heard: networks with the same first layers share it.
+    `known` holds what has been heard: networks with the same first layers share it. `advance` is called when a step or
+    a path has been heard out.
     """
 
     law: Law
     data: Mapping[str, Any]
     known: dict[str, Any]
+    advance: Callable[[], object] = lambda: None
     draw: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @cached_property
@@ -79,7 +83,7 @@ class Wording:
         for index, path in enumerate(self.data["paths"]):
             for place in path["steps"]:
                 where.setdefault(place, []).append(index)
-        return [self._sums(place, where[place], paths) for place in range(len(self.data["steps"]))]
+        return list(self._advancing(self._sums(i, where[i], paths) for i in range(len(self.data["steps"]))))
 
     def _sums(self, place: int, on: Sequence[int], sizes: Sequence[Sequence[Sizes]]) -> Text | None:
         """A step's sums are heard on every path that comes by it."""
@@ -105,7 +109,13 @@ class Wording:
 
     def failures(self) -> list[Said | None]:
         """For each path what is said where it stops; None where it runs."""
-        return [self._failure(i, path) if path.failure else None for i, path in enumerate(self.law.paths)]
+        paths = enumerate(self.law.paths)
+        return list(self._advancing(self._failure(i, path) if path.failure else None for i, path in paths))
+
+    def _advancing(self, heard: Iterable[Heard]) -> Iterator[Heard]:
+        for one in heard:
+            yield one
+            self.advance()
 
     def _failure(self, index: int, path: Path) -> Said:
         key = f"stops at {path.formulas} where {path.condition}"
@@ -113,17 +123,21 @@ class Wording:
 
     def sizes(self, index: int, number: int) -> Sequence[Sizes]:
         """Sizes all over a path: its start, any at all, small ones, and those just beside a multiple."""
-        region, names = self.law.region, self.law.names
-        places = np.argwhere(region == index)
+        region, names, places = self.law.region, self.law.names, self._places[index]
         picked = [tuple(places[i]) for i in self.draw.integers(len(places), size=number)]
         limits = [self.law.within[name] for name in names]
-        small = [tuple(self._small(limit) for limit in limits) for _ in range(20 * number)]
-        small = [place for place in small if region[place] == index][:number]
-        ends = [tuple(places[i]) for order in (places, -places) for i in order.argmax(0)]  # where numbers are longest
+        drawn = (tuple(self._small(limit) for limit in limits) for _ in range(20 * number))
+        small = list(islice((place for place in drawn if region[place] == index), number))
+        ends = [tuple(places[i]) for i in (*places.argmax(0), *places.argmin(0))]  # where numbers are longest
         mixed = (one for pair in _together(small, picked) for one in pair)
         found = [tuple(self.law.paths[index].start.values()), *ends, *mixed]
         kept = list(dict.fromkeys(found))[:number]
         return [dict(zip(names, map(int, place), strict=True)) for place in kept]
+
+    @cached_property
+    def _places(self) -> list[np.ndarray]:
+        """For each path the sizes at which it is taken."""
+        return [np.argwhere(self.law.region == index) for index in range(len(self.law.paths))]
 
     def _small(self, limit: int) -> int:
         """A size, small ones as likely as large ones, often at the edge of a multiple of a power of 2."""

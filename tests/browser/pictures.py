@@ -1,15 +1,20 @@
-"""The README's picture, taken from the first notebook in JupyterLab: python -m pytest tests/browser/pictures.py"""
+"""The README's picture, taken from the explorer's page: python -m pytest tests/browser/pictures.py"""
 
 from pathlib import Path
 
-IMAGES = Path(__file__).parents[2] / "notebooks" / "images"
+from fcnviz.explorer import save_page
+
+IMAGE = Path(__file__).parents[2] / "notebooks" / "images" / "start-256.png"
+WIDTH = 1280
 
 
-def test_take_the_picture_of_the_break(lab):
-    lab.open("00_start.ipynb")
-    lab.run_all()
-    lab.page.get_by_role("button", name="256 × 256").click()
-    lab.page.get_by_role("button", name="where they part").click()
-    lab.page.get_by_text("columns = n").wait_for()
-    lab.page.evaluate("document.activeElement.blur()")
-    lab.page.locator(".fcnviz-sizes").screenshot(path=IMAGES / "start-256.png")
+def test_take_the_picture_of_the_break(browser, tmp_path):
+    page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    page.goto(f"{save_page(tmp_path / 'page.html').as_uri()}#h=256&w=256&step=classifier.0")
+    explorer = page.locator(".fcnviz-explorer")
+    beside = WIDTH - round(explorer.bounding_box()["width"])
+    page.set_viewport_size({"width": WIDTH + beside, "height": 900})
+    page.get_by_role("heading", name="classifier.0").wait_for()
+    page.wait_for_timeout(600)  # the planes are painted when there is time
+    explorer.screenshot(path=IMAGE)
+    page.close()
