@@ -26,7 +26,7 @@ def test_runs_from_top_to_bottom(path):
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=600,
         kernel_name="python3",
         store_widget_state=False,
         resources={"metadata": {"path": str(FOLDER)}},

@@ -376,6 +376,7 @@ def test_what_cells_say_lies_where_they_look_and_is_named(trained):
     assert three.get_position() == ((at[1].centre(4) + at[1].centre(5)) / 2, at[0].centre(2))
     alpha = np.asarray(ax.images[1].get_array())[..., 3]
     assert ((alpha > 0) == (said != BACKGROUND)).all()
+    assert learning.reading_alt(said) == "A map of 5×9 cells: 3 on 2, 8 on 1, background on 42 cells."
 
 
 def test_bars_of_mean_iu_carry_their_numbers(small_ladder):

@@ -5,8 +5,8 @@ a notebook, `answer_sheet(2, seeds)` is for the teacher. A wrong answer gets a h
 comes from: slips are changed networks, traced like the right one.
 
 In reading order: `records` (what a question is), `reading` (what a student types), `nets` (networks drawn at random),
-`slips` (typical mistakes as networks), the lessons `sizes`, `linears`, `casting`, `maps`, `pixels` and `repairs`,
-`judging` and `course`; the views are `sheet` and `quiz`.
+`slips` (typical mistakes as networks), the lessons `sizes`, `linears`, `casting`, `maps`, `pixels`, `learning` and
+`repairs`, `judging` and `course`; the views are `sheet` and `quiz`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from fcnviz.errors import InputError
-from fcnviz.exercises import casting, linears, maps, pixels, repairs, sizes
+from fcnviz.exercises import casting, learning, linears, maps, pixels, repairs, sizes
 from fcnviz.exercises.judging import accepts
 from fcnviz.exercises.reading import shown
 from fcnviz.exercises.records import Answer, Mistake, Question
@@ -19,6 +19,7 @@ LESSONS: Mapping[int, str] = {
     3: "A Linear layer is a convolution",
     4: "From one answer to a map",
     5: "Back to pixels",
+    6: "Train small, test big",
     7: "Your own network",
 }
 _KINDS: Mapping[int, tuple[Callable[[Random], Draft], ...]] = {
@@ -27,6 +28,7 @@ _KINDS: Mapping[int, tuple[Callable[[Random], Draft], ...]] = {
     3: casting.KINDS,
     4: maps.KINDS,
     5: pixels.KINDS,
+    6: learning.KINDS,
     7: repairs.KINDS,
 }
 DRAWN = {f"{lesson}.{kind.__name__}": (lesson, kind) for lesson, drawn in _KINDS.items() for kind in drawn}

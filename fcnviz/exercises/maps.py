@@ -31,7 +31,7 @@ from fcnviz.surgery import convolutionalize
 from fcnviz.trace import trace
 
 
-def _classifier(rng: Random, pads: bool = True, strides: tuple[int, ...] = (1,)) -> tuple[Net, Net, tuple[int, ...]]:
+def classifier(rng: Random, pads: bool = True, strides: tuple[int, ...] = (1,)) -> tuple[Net, Net, tuple[int, ...]]:
     """A classifier, the same with its Linear written as a convolution, and the square image it was made for."""
     front = features(rng, pools=(1, 2, 3), pads=pads)
     stride = rng.choice(strides)
@@ -73,7 +73,7 @@ CAST = "The network was made for images of {}. Its Linear becomes a convolution 
 
 def map_shape(rng: Random) -> Draft:
     """The shape of the map that the cast network gives on a larger image."""
-    net, dense, made_for = _classifier(rng)
+    net, dense, made_for = classifier(rng)
     shape = _larger(rng, dense, made_for)
     right = _answers(net, made_for, shape)
     front = Net(net.layers[:-2])
@@ -94,7 +94,7 @@ def map_shape(rng: Random) -> Draft:
 
 def answers(rng: Random) -> Draft:
     """How many answers the map holds."""
-    net, dense, made_for = _classifier(rng)
+    net, dense, made_for = classifier(rng)
     shape = _larger(rng, dense, made_for)
     channels, rows, columns = _answers(net, made_for, shape)
     before = mapped(Net(net.layers[:-2]), shape)
@@ -120,7 +120,7 @@ def _cells(found: Trace) -> int | None:
 
 def jump(rng: Random) -> Draft:
     """How many pixels lie between one answer and the next."""
-    net, dense, made_for = _classifier(rng, strides=(1, 2, 3, 4))
+    net, dense, made_for = classifier(rng, strides=(1, 2, 3, 4))
     place = located(dense, made_for)[-1].placements[0]
     strides = [layer.stride for layer in dense.layers if layer.slides]
     pools = [layer for layer in dense.layers if layer.pools]
@@ -147,7 +147,7 @@ def _too_few(kept: int, pools: int) -> str:
 
 def field(rng: Random) -> Draft:
     """How many pixels an answer sees along one axis, as the geometry of the trace composes it."""
-    net, dense, made_for = _classifier(rng)
+    net, dense, made_for = classifier(rng)
     found = located(dense, made_for)
     right = int(found[-1].placements[0].field)
     kernels = [layer.kernel for layer in dense.layers if layer.slides]
@@ -174,7 +174,7 @@ def field(rng: Random) -> Draft:
 
 def first_pixel(rng: Random) -> Draft:
     """Where an answer of a network without padding begins to look."""
-    net, dense, made_for = _classifier(rng, pads=False)
+    net, dense, made_for = classifier(rng, pads=False)
     step = _jump(dense, made_for)
     cell = rng.randrange(2, 7)
     side = made_for[1] + step * 7
@@ -199,7 +199,7 @@ def first_pixel(rng: Random) -> Draft:
 
 def size_for(rng: Random) -> Draft:
     """The smallest square image that gives n×n answers."""
-    net, dense, made_for = _classifier(rng)
+    net, dense, made_for = classifier(rng)
     cells = rng.randrange(2, 7)
     step, least = _jump(dense, made_for), room(dense)
 
@@ -222,7 +222,7 @@ def size_for(rng: Random) -> Draft:
 
 def cost(rng: Random) -> Draft:
     """How many times fewer multiply-adds one dense run takes than its answers one by one."""
-    net, dense, made_for = _classifier(rng)
+    net, dense, made_for = classifier(rng)
     shape = _larger(rng, dense, made_for, is_square=True)
     found = patch_cost(_dense(net, made_for), (shape[1], shape[2]), made_for[1])
     area = math.prod(shape[1:]) / math.prod(made_for[1:])

@@ -81,7 +81,7 @@ def _number(said: Any) -> int:
 
 
 def _decimal(said: Any) -> float:
-    text = _plain(said).removesuffix("×").removesuffix("x").rstrip()
+    text = _plain(said).rstrip("×x%").rstrip()
     if re.fullmatch(f"-?(?:{_WHOLE})(?:\\.\\d+)?", text):
         return float(re.sub("[ ,]", "", text))
     if re.fullmatch(r"-?\d+,\d+", text):

@@ -68,24 +68,30 @@ class _Drawn:
         if self.clipped is None:
             return ", none of them read"
         wide, high = map(int, self.clipped[2:])
-        read = int(self.pixels.sum())
-        return "" if read == wide * high else f", {count(read)} of {count(wide * high)} read"
+        return f", {count(int(self.pixels.sum()))} of {count(wide * high)} read" if self.holes else ""
+
+    @property
+    def holes(self) -> bool:
+        """True where not every pixel within the box is read."""
+        return self.clipped is not None and int(self.pixels.sum()) < self.clipped[2] * self.clipped[3]
 
 
-def receptive_fields(regions: Iterable[Region], ax: Axes | None = None, image: ArrayLike | None = None) -> Axes:
+def receptive_fields(
+    regions: Iterable[Region] | Region, ax: Axes | None = None, image: ArrayLike | None = None
+) -> Axes:
     """The regions of cells, one box in another, on the image and on the padding around it.
 
     A box is solid within the image and dashed where it goes on outside; the pixels that are read are tinted, so that
     holes between dilated taps show.
 
     Args:
-        regions: of one image of rows and columns, such as `geometry(trace).region(step, cell)` of several steps.
+        regions: one or several, of one image of rows and columns: `geometry(trace).region(step, cell)` of some steps.
         image: H×W, H×W×3 or H×W×4 numbers as matplotlib shows them; a neutral ground without.
 
     Raises:
         InputError: no regions, regions of different images, or an image of another size.
     """
-    drawn = _boxes(list(regions))
+    drawn = _boxes(_listed(regions))
     size = drawn[0].pixels.shape
     paper = _paper(image, size)
     labels = _wrapped([*(one.label for one in drawn), *([PADDING] if _reaches_out(drawn) else [])])
@@ -93,17 +99,17 @@ def receptive_fields(regions: Iterable[Region], ax: Axes | None = None, image: A
     title = "What a cell sees" if len(drawn) == 1 else "What cells see, step by step"
     ax = _room(frame, sum(1 + label.count("\n") for label in labels)) if ax is None else ax
     _ground(ax, frame, size, paper)
-    for one in drawn:
-        _draw_region(ax, one)
+    for i, one in enumerate(drawn):
+        _draw_region(ax, one, _width(one, drawn[i + 1 :]))
     _name_boxes(ax, drawn)
     _legend(ax, [*(_line(one.colour) for one in drawn), Patch(fc="none", ec=HATCH, hatch=OUTSIDE, lw=0.6)], labels)
     ax.set_title(title, fontsize=FONT, loc="left")
     return ax
 
 
-def receptive_fields_alt(regions: Iterable[Region]) -> str:
+def receptive_fields_alt(regions: Iterable[Region] | Region) -> str:
     """The picture of `receptive_fields` in words."""
-    drawn = _boxes(list(regions))
+    drawn = _boxes(_listed(regions))
     rows, columns = drawn[0].pixels.shape
     boxes = f"{len(drawn)} boxes" if len(drawn) > 1 else "A box"
     said = "; ".join(f"{one.label}{_where(one)}" for one in drawn)
@@ -115,6 +121,10 @@ def _where(one: _Drawn) -> str:
         return ""
     left, top, wide, high = map(int, one.clipped)
     return f", rows {top}–{top + high - 1}, columns {left}–{left + wide - 1}"
+
+
+def _listed(regions: Iterable[Region] | Region) -> list[Region]:
+    return list(regions) if isinstance(regions, Iterable) else [regions]
 
 
 def _boxes(regions: Sequence[Region]) -> list[_Drawn]:
@@ -207,18 +217,40 @@ def _ticks(size: int) -> list[int]:
     return sorted({0, size // 2, size})
 
 
-def _draw_region(ax: Axes, one: _Drawn) -> None:
+def _width(one: _Drawn, later: Sequence[_Drawn]) -> float:
+    """Points of a box's edge: it shows on both sides of each later one that lies on it."""
+    return 2 + 3 * sum(any(map(_coincide, _corners(one), _corners(other))) for other in later)
+
+
+def _corners(one: _Drawn) -> list[tuple[float, ...]]:
+    return [(left, top, left + wide, top + high) for left, top, wide, high in filter(None, (one.clipped, one.whole))]
+
+
+def _coincide(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """True where two boxes have an edge in common."""
+    return any(a == b for a, b in zip(one, other, strict=True))
+
+
+def _draw_region(ax: Axes, one: _Drawn, width: float = 2) -> None:
     if one.pixels.any():
         rows, columns = one.pixels.shape
         tint = np.zeros((rows, columns, 4))
-        tint[..., :3], tint[..., 3] = to_rgb(one.colour), 0.16 * one.pixels
+        tint[..., :3], tint[..., 3] = to_rgb(one.colour), (0.55 if one.holes else 0.16) * one.pixels
         ax.imshow(tint, extent=(0, columns, rows, 0), interpolation="nearest", zorder=2)
     for box, style in ((one.whole, (0, (4, 3))), (one.clipped, "-")):
         if box is not None:
             left, top, wide, high = box
             ax.add_patch(
                 Rectangle(
-                    (left, top), wide, high, fill=False, ec=one.colour, lw=2, ls=style, zorder=3, path_effects=_HALO
+                    (left, top),
+                    wide,
+                    high,
+                    fill=False,
+                    ec=one.colour,
+                    lw=width,
+                    ls=style,
+                    zorder=3,
+                    path_effects=[patheffects.withStroke(linewidth=width + 2, foreground="white")],
                 )
             )
 
@@ -228,7 +260,7 @@ def _name_boxes(ax: Axes, drawn: Sequence[_Drawn]) -> None:
     taken: list[tuple[float, float, float, float]] = []
     scale = extent(ax)[0] / abs(np.subtract(*ax.get_xlim()))  # points to a pixel
     for one in sorted(drawn, key=lambda one: -(one.clipped or (0, 0, 0, 0))[2]):
-        if one.clipped is None:
+        if one.clipped is None or one.holes:  # a name would cover the pixels that are read; it stands below as well
             continue
         left, top, wide, high = (scale * part for part in one.clipped)
         across, up = 0.62 * FONT * len(one.step) + 8, 1.5 * FONT
