@@ -10,8 +10,10 @@ that pads its maps it sees something else than it would alone. Answers far from 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +48,11 @@ class Batch:
         """A network's output N×K×H×W (or N×H×W), cut back to the size of each image.
 
         Raises:
-            InputError: an output of another size than the images.
+            InputError: an output of another size than the images, or no tensor.
         """
+        if not isinstance(output, Tensor) or output.dim() < 3:
+            shown = _by(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(f"the output is {shown}; a tensor N×K×H×W was expected")
         if len(output) != len(self.sizes) or output.shape[-2:] != self.images.shape[-2:]:
             raise InputError(
                 f"the output is {_by(output.shape)}, the images {_by(self.images.shape)}: cells that are no pixels "
@@ -65,11 +70,11 @@ def stacked(images: Sequence[Tensor]) -> Tensor:
     Raises:
         InputError: images of different sizes; the sentence names the two ways out.
     """
-    _check_images(images)
+    images = _checked_images(images)
     sizes = [_size(image) for image in images]
     if len(set(sizes)) > 1:
         raise InputError(mixed(sizes))
-    return torch.stack(list(images))
+    return torch.stack(images)
 
 
 def padded(
@@ -81,9 +86,11 @@ def padded(
         images: C×H×W each.
         labels: H×W each, of a whole-number type; padded with `ignore`.
         value: of the added pixels; 0 is the mean colour once that has been subtracted, and what convolutions pad with.
+        ignore: a whole number.
 
     Raises:
-        InputError: no images; other channels or number types; a label map that has another size than its image.
+        InputError: no images, or one without pixels; other channels or number types; a label map that has another size
+            than its image; a `value` or an `ignore` that the number type cannot hold as it is.
 
     >>> batch = padded([torch.ones(3, 4, 5), torch.ones(3, 2, 6)])
     >>> batch.images.shape, batch.sizes, batch.mask.sum().item()
@@ -91,11 +98,12 @@ def padded(
     >>> [tuple(one.shape) for one in batch.cropped(batch.images)]
     [(3, 4, 5), (3, 2, 6)]
     """
-    _check_images(images)
+    images = _checked_images(images)
+    _check_value(images[0].dtype, value)
     sizes = tuple(_size(image) for image in images)
     common = _common(sizes)
     if labels is not None:
-        _check_labels(labels, sizes, ignore)
+        labels = _checked_labels(labels, sizes, ignore)
     inside = [torch.ones(size, dtype=torch.bool, device=images[0].device) for size in sizes]
     return Batch(
         images=_filled(images, common, value),
@@ -120,29 +128,66 @@ def mixed(sizes: Sequence[Pair]) -> str:
     )
 
 
-def _check_images(images: Sequence[Tensor]) -> None:
-    if not len(images):
+def _checked_images(given: object) -> list[Tensor]:
+    images = _listed(given, "images C×H×W")
+    if not images:
         raise InputError("a list of images C×H×W was expected, at least one")
     for image in images:
-        if not isinstance(image, Tensor) or image.dim() != 3:
-            shown = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-            raise InputError(f"a list of images C×H×W was expected, and one of them is {shown}")
+        if image.dim() != 3:
+            raise InputError(f"a list of images C×H×W was expected, and one of them is {tuple(image.shape)}")
+        if not image.numel():
+            raise InputError(f"an image is {_by(image.shape)}: it has no pixels")
     kinds = {(len(image), image.dtype, image.device) for image in images}
     if len(kinds) > 1:
         first, second, *_ = (
             f"{c} channel{'s' * (c != 1)} of {dtype} on {device}" for c, dtype, device in sorted(kinds, key=str)
         )
         raise InputError(f"images of {first} and of {second} make no batch, whatever their size")
+    return images
 
 
-def _check_labels(labels: Sequence[Tensor], sizes: Sequence[Pair], ignore: int) -> None:
+def _listed(given: object, what: str) -> list[Tensor]:
+    """Tensors from a list, a tuple or a tensor of them."""
+    if isinstance(given, Tensor) and given.dim():
+        return list(given)
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise InputError(f"a list of {what} was expected, not {type(given).__name__}")
+    for one in given:
+        if not isinstance(one, Tensor):
+            raise InputError(f"a list of {what} was expected, as tensors, and one of them is {type(one).__name__}")
+    return list(given)
+
+
+def _check_value(dtype: torch.dtype, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not _holds(dtype, float(value)):
+        raise InputError(f"value={value!r} was asked for in images of {dtype}, which cannot hold it as it is")
+
+
+def _holds(dtype: torch.dtype, value: float) -> bool:
+    """Whether a number type has this number, but for the rounding of fractions."""
+    if dtype == torch.bool:
+        return value in (0, 1)
+    if dtype.is_floating_point or dtype.is_complex:
+        return not math.isfinite(value) or abs(value) <= torch.finfo(dtype).max
+    return value.is_integer() and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
+
+
+def _checked_labels(given: object, sizes: Sequence[Pair], ignore: int) -> list[Tensor]:
+    labels = _listed(given, "label maps H×W")
+    if isinstance(ignore, bool) or not isinstance(ignore, int):
+        raise InputError(f"ignore={ignore!r} was asked for; a label is a whole number")
     if len(labels) != len(sizes):
         raise InputError(f"{len(labels)} label maps were given for {len(sizes)} images")
     for label, size in zip(labels, sizes, strict=True):
         if label.dim() != 2 or _size(label) != size:
             raise InputError(f"a label map is {_by(label.shape)}, its image {_by(size)}")
-        if label.is_floating_point() or not torch.iinfo(label.dtype).min <= ignore <= torch.iinfo(label.dtype).max:
+        whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
+        if not whole or not _holds(label.dtype, float(ignore)):
             raise InputError(f"a label map is {label.dtype}, which cannot hold the label {ignore} as a whole number")
+    kinds = sorted({f"{label.dtype} on {label.device}" for label in labels})
+    if len(kinds) > 1:
+        raise InputError(f"label maps of {kinds[0]} and of {kinds[1]} make no batch, whatever their size")
+    return labels
 
 
 def _filled(maps: Sequence[Tensor], common: Pair, value: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sums by hand and verdicts as text and HTML: what `equivalence` and `upsampling` have found, written out.
+"""Sums by hand, crops and verdicts as text and HTML: what `equivalence`, `upsampling` and `models` have found.
 
 A sum of few products is written whole, as a student does it on paper: each factor, each product, the total. Of a long
 one there are the largest products and the running sum at some places, added up as a Linear and as a convolution. In a
@@ -17,11 +17,14 @@ from fcnviz.arithmetic import count
 
 if TYPE_CHECKING:
     from fcnviz.equivalence import Comparison, Handwork, Proof
+    from fcnviz.models.crops import Crop, Crops
+    from fcnviz.modes import Modes
     from fcnviz.patches import Cost, PatchRun
     from fcnviz.upsampling import Border, Overlap
 
 __all__ = [
-    *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "cost_html", "cost_text", "html"),
+    *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "cost_html", "cost_text"),
+    *("crops_html", "crops_text", "html", "modes_html", "modes_text"),
     *("overlap_html", "overlap_sheet", "overlap_text", "patches_html", "patches_text", "proof_html", "proof_text"),
     *("sheet", "text"),
 ]
@@ -29,6 +32,7 @@ __all__ = [
 ON_PAPER = 32  # a sum of at most so many products is written whole
 LARGEST = 5
 LINE = 116
+IMAGE = "the image"  # what the last crop of a network is laid on, by this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,15 +322,84 @@ def border_html(found: Border) -> str:
 
 def _border_lines(found: Border) -> Sequence[tuple[str, str]]:
     inside, difference = found.inside(found.difference), found.difference
+    finer = f"{found.factor} times finer" if found.factor > 1 else "no finer than it was"
     equal = f"{count(int((inside == 0).sum()))} of {count(inside.numel())}"
     most = [_short(float(part.abs().max())) if part.numel() else "0" for part in (inside, difference)]
     return (
-        (f"A {_by(found.shape)} map, {found.factor} times finer: transposed convolution against interpolation", ""),
+        (f"A {_by(found.shape)} map, {finer}: transposed convolution against interpolation", ""),
         (f"cells inside, {found.width} or more from each edge, equal bit for bit", equal),
         ("largest difference inside", most[0]),
         ("largest difference with the border", most[1]),
-        ("weights of a cell sum to", f"1 inside, down to {_short(float(found.weights.min()))} in a corner"),
+        ("weights of a cell sum to", _weight_sums(found)),
     )
+
+
+def _weight_sums(found: Border) -> str:
+    """From the least to the largest inside, with every digit: only there are they 1, and only where nothing rounds."""
+    inside = found.inside(found.weights)
+    ends = dict.fromkeys((float(inside.min()), float(inside.max()))) if inside.numel() else ()
+    parts = [f"{' to '.join(f'{end:.17g}' for end in ends)} inside" if ends else "no cell is inside"]
+    parts += [f"down to {_short(float(found.weights.min()))} in a corner"] if found.width else []
+    return ", ".join(parts)
+
+
+# Crops
+
+
+def crops_text(found: Crops) -> str:
+    """Where the cells lie that are laid on each other, and how many are cut, in a line for each crop."""
+    return "\n".join(": ".join(filter(None, line)) for line in _crop_lines(found))
+
+
+def crops_html(found: Crops) -> str:
+    """The same as a small table."""
+    return _two_columns(_crop_lines(found))
+
+
+def _crop_lines(found: Crops) -> Sequence[tuple[str, str]]:
+    last, least = found.each[-1], found.least_pad
+    rule = f"pad {'−' if least >= 0 else '+'} {count(abs(least))}"
+    return (
+        (f"{found.network} with pad={found.pad}: why each map is cut", ""),
+        *((f"{crop.name}, cut {_short(crop.cells)}", _crop_reason(crop)) for crop in found.each),
+        (
+            f"{last.name} with another pad",
+            f"the cut is {rule}, so that pad={max(least, 0)} is the smallest that reaches pixel 0",
+        ),
+    )
+
+
+def _crop_reason(crop: Crop) -> str:
+    """(where the other's cell 0 lies − where its own lies) / jump, with the numbers put in."""
+    own, other, jump = (float(n) for n in (crop.larger.start, crop.target.start, crop.larger.jump))
+    there = f"{crop.onto} begins" if crop.onto == IMAGE else f"cell 0 of {crop.onto}"
+    return (
+        f"cell 0 on pixel {_short(own)}, {there} on {_short(other)}, cells {_short(jump)} apart: "
+        f"({_short(other)} − {_factor(own)}) / {_short(jump)} = {_short(crop.cells)}"
+    )
+
+
+# Two networks with one window
+
+
+def modes_text(found: Modes) -> str:
+    """Which images make which map, a line for each."""
+    grid = _modes(found)
+    return "\n".join([grid.title, *_columns(grid)])
+
+
+def modes_html(found: Modes) -> str:
+    """The same as a table."""
+    return f'<div class="fcnviz-sum">{_table(_modes(found))}</div>\n'
+
+
+def _modes(found: Modes) -> Grid:
+    heads = ("network", "padding of its first layer", "map before fc6", "answers", "height and width of the image")
+    rows = [
+        (mode.network, count(mode.pad), _by((mode.before,) * 2), _by((mode.after,) * 2), f"{mode.first} … {mode.last}")
+        for mode in found.each
+    ]
+    return Grid("The same window of 7×7 at images of other sizes", heads, tuple(rows))
 
 
 # Verdicts

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,10 @@ SIZES = [(37, 50), (33, 50), (20, 64)]
 def images(sizes: list[tuple[int, int]] = SIZES, channels: int = 3) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.rand(channels, *size, generator=generator, dtype=torch.float64) for size in sizes]
+
+
+def whole_images() -> list[Tensor]:
+    return [(image * 255).to(torch.uint8) for image in images()]
 
 
 def labels(sizes: list[tuple[int, int]] = SIZES) -> list[Tensor]:
@@ -101,6 +106,17 @@ def test_other_ignored_labels_and_number_types_are_kept() -> None:
     assert (batches.padded(images(), labels(), ignore=-100).labels == -100).any()
 
 
+def test_a_value_that_the_images_can_hold_is_kept() -> None:
+    found = batches.padded(whole_images(), value=254.0)
+    assert found.images.dtype == torch.uint8 and (found.images[1][:, ~found.mask[1]] == 254).all()
+    assert batches.padded(images(), value=float("nan")).images[2].isnan().sum() == 3 * (37 - 20) * 64
+
+
+def test_the_mask_lies_where_the_images_lie() -> None:
+    found = batches.padded([image.to("meta") for image in images()], [label.to("meta") for label in labels()])
+    assert found.images.is_meta and found.mask.is_meta and found.labels.is_meta
+
+
 # Refused
 
 
@@ -143,6 +159,13 @@ def test_a_network_that_takes_a_list_or_two_inputs_is_traced() -> None:
     ("call", "message"),
     [
         (lambda: batches.padded([]), "a list of images C×H×W was expected, at least one"),
+        (lambda: batches.padded(None), "a list of images C×H×W was expected, not NoneType"),
+        (lambda: batches.padded(image for image in images()), "not generator"),
+        (lambda: batches.padded("cat.jpg"), "not str"),
+        (lambda: batches.padded(torch.tensor(1.0)), "not Tensor"),
+        (lambda: batches.stacked(np.zeros((2, 3, 4, 4))), "not ndarray"),
+        (lambda: batches.padded([np.zeros((3, 4, 4))]), "as tensors, and one of them is ndarray"),
+        (lambda: batches.padded([torch.zeros(3, 0, 5), torch.zeros(3, 4, 5)]), "an image is 3×0×5: it has no pixels"),
         (lambda: batches.padded([torch.zeros(1, 3, 4, 4)]), "one of them is (1, 3, 4, 4)"),
         (lambda: batches.stacked(["cat.jpg"]), "one of them is str"),
         (
@@ -154,6 +177,36 @@ def test_a_network_that_takes_a_list_or_two_inputs_is_traced() -> None:
         (lambda: batches.padded(images(), labels([(37, 50), (33, 50), (20, 63)])), "a label map is 20×63, its image"),
         (lambda: batches.padded(images(), [label.float() for label in labels()]), "cannot hold the label 255"),
         (lambda: batches.padded(images(), [label.to(torch.int8) for label in labels()]), "cannot hold the label 255"),
+        (
+            lambda: batches.padded(images(), [label.bool() for label in labels()]),
+            "torch.bool, which cannot hold the label",
+        ),
+        (
+            lambda: batches.padded(images(), [label.numpy() for label in labels()]),
+            "label maps H×W was expected, as tensors",
+        ),
+        (lambda: batches.padded(images(), 5), "a list of label maps H×W was expected, not int"),
+        (
+            lambda: batches.padded(images(), [labels()[0].to(torch.uint8), *labels()[1:]]),
+            "label maps of torch.int64 on cpu and of torch.uint8 on cpu make no batch",
+        ),
+        *(
+            (lambda n=n: batches.padded(images(), labels(), ignore=n), f"ignore={n!r} was asked")
+            for n in (1.5, True, None)
+        ),
+        *(
+            (lambda n=n: batches.padded(whole_images(), value=n), f"value={n!r} was asked for in images of torch.uint8")
+            for n in (0.5, -1, 256, float("nan"), True, "0")
+        ),
+        (
+            lambda: batches.padded([torch.zeros(3, 4, 4).half()], value=1e6),
+            "value=1000000.0 was asked for in images of",
+        ),
+        (
+            lambda: batches.padded(images()).cropped({"out": images()}),
+            "the output is dict; a tensor N×K×H×W was expected",
+        ),
+        (lambda: batches.padded(images()).cropped(torch.zeros(3)), "the output is 3; a tensor"),
     ],
 )
 def test_what_is_no_batch_is_refused(call: Callable[[], Any], message: str) -> None:

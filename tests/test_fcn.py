@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from fcnviz import Law, law, models, trace
 from fcnviz.coordinates import PIXELS
 from fcnviz.errors import GeometryError, InputError
+from fcnviz.geometry import geometry
 from fcnviz.models.fully_convolutional import FullyConvolutional, placed
+from fcnviz.training import coarse, one_skip, pooled_net
 from fcnviz.upsampling import bilinear_kernel
 
 Make = Callable[..., FullyConvolutional]
@@ -148,20 +150,85 @@ def test_the_last_crop_follows_the_pad_and_the_others_do_not(pad: int) -> None:
     assert models.fcn_alexnet(pad=pad).crops == {"upscore": pad - 82}
 
 
-def test_crops_come_from_the_layers_and_can_be_derived_anew() -> None:
+def test_crops_follow_a_change_of_the_layers() -> None:
     net = models.fcn16s()
     net.conv3_1.padding, net.conv5_2.dilation, net.conv5_2.padding = (3, 3), (2, 2), (1, 1)
-    assert net.derived_crops() == {"score_pool4": 5 + 1, "upscore16": 27 + 4 * 2 - 16}
+    assert net.crops == {"score_pool4": 5 + 1, "upscore16": 27 + 4 * 2 - 16}
     net.upscore2.stride = (3, 3)
     with pytest.raises(GeometryError, match="cells 32/3 pixels apart|cells 16 pixels apart"):
-        net.derived_crops()
+        net.why_crops()
 
 
 def test_cells_that_lie_between_pixels_cannot_be_cropped() -> None:
     net = models.fcn32s()
     net.upscore.kernel_size = (63, 63)
     with pytest.raises(GeometryError, match="cells are cut off whole"):
-        net.derived_crops()
+        run(net, 50, 50)
+
+
+@pytest.mark.parametrize("pad", [81, 97, 99])
+def test_a_net_whose_pad_is_changed_answers_as_one_that_was_built_with_it(pad: int) -> None:
+    built, changed = (models.fcn32s(1, pad=p, seed=0) for p in (pad, 100))
+    changed.conv1_1.padding = (pad, pad)
+    x = torch.randn(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    assert changed.crops == built.crops == {"upscore": pad - 81}
+    assert torch.equal(changed(x), built(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "setting", "value"),
+    [
+        ("conv1_1", "padding", (100, 90)),
+        ("conv2_1", "dilation", (1, 2)),
+        ("upscore", "kernel_size", (64, 66)),
+        ("pool4", "stride", (2, 1)),
+    ],
+)
+def test_a_window_that_is_another_one_on_columns_has_no_one_crop(layer: str, setting: str, value: Any) -> None:
+    net = models.fcn32s()
+    setattr(net.get_submodule(layer), setting, value)
+    with pytest.raises(GeometryError, match="has one window on rows and another on columns"):
+        run(net, 50, 50)
+
+
+@every_net
+def test_each_crop_says_where_the_cells_lie_that_meet(make: Make) -> None:
+    why, found = make().why_crops(), {step.name: step for step in geometry(trace(make(), (1, 3, 90, 70)))}
+    for crop in why.each:
+        assert crop.larger == found[crop.name].placements[0] and make().crops[crop.name] == crop.cells
+        assert crop.target == (PIXELS if crop.onto == "the image" else found[crop.onto].placements[0])
+        assert crop.larger.start + crop.cells * crop.larger.jump == crop.target.start
+    assert why.each[-1].onto == "the image" and make(pad=why.least_pad).crops[why.each[-1].name] == 0
+
+
+def test_the_reasons_can_be_read() -> None:
+    net = models.fcn8s()
+    lines = [
+        "FCN8s with pad=100: why each map is cut",
+        "score_pool4, cut 5: cell 0 on pixel −91.5, cell 0 of upscore2 on −11.5, cells 16 apart: "
+        "(−11.5 − (−91.5)) / 16 = 5",
+        "score_pool3, cut 9: cell 0 on pixel −95.5, cell 0 of upscore_pool4 on −23.5, cells 8 apart: "
+        "(−23.5 − (−95.5)) / 8 = 9",
+        "upscore8, cut 31: cell 0 on pixel −31, the image begins on 0, cells 1 apart: (0 − (−31)) / 1 = 31",
+        "upscore8 with another pad: the cut is pad − 69, so that pad=69 is the smallest that reaches pixel 0",
+    ]
+    assert str(net.why_crops()).splitlines() == lines
+    page = net.why_crops()._repr_html_()
+    assert page.count("<tr>") == 5 and all(part in page for line in lines for part in line.split(": ", 1))
+
+
+@pytest.mark.parametrize("given", [torch.zeros(3, 40, 50), torch.zeros(40, 50), "cat.jpg"])
+@every_net
+def test_an_image_without_a_batch_axis_is_refused(make: Make, given: Any) -> None:
+    with pytest.raises(InputError, match=r"a tensor N×C×H×W was expected, not .*image\[None\] is a batch of one"):
+        make()(given)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, True, -1, 2**64])
+@every_net
+def test_a_seed_is_a_whole_number(make: Make, seed: Any) -> None:
+    with pytest.raises(InputError, match=f"seed={seed!r} was asked for; it is None or a whole number from 0"):
+        make(seed=seed)
 
 
 def ramp(size: int) -> Tensor:
@@ -239,15 +306,37 @@ def test_each_trunk_is_where_its_placement_says(make: Make) -> None:
     assert place.field == (355 if make is models.fcn_alexnet else 404)
 
 
-@pytest.mark.parametrize(("make", "pad", "least"), [(models.fcn32s, 0, 81), (models.fcn8s, 68, 69)])
+@pytest.mark.parametrize(
+    ("make", "pad", "least"), [(models.fcn32s, 0, 81), (models.fcn8s, 68, 69), (models.fcn16s, 71, 73)]
+)
 def test_a_pad_too_small_is_refused_with_the_smallest_that_does(make: Make, pad: int, least: int) -> None:
-    message = f"with pad={pad} has no answer for the first {least - pad} rows and columns of an image(.*)pad={least} is"
+    lines = "row and column" if least - pad == 1 else f"{least - pad} rows and columns"
+    message = f"with pad={pad} has no answer for the first {lines} of an image(.*)pad={least} is"
     with pytest.raises(GeometryError, match=message):
         run(make(pad=pad), 500, 500)
     found = trace(make(pad=pad), (1, 3, 500, 500))
     assert found.failure is not None and isinstance(found.failure.cause, GeometryError)
     assert found[-2].name == make().last  # all steps before the crop are there to be seen
     assert run(make(pad=least), 500, 500) == (1, 21, 500, 500)
+
+
+@pytest.mark.parametrize("pad", [0, 8, 40])
+@pytest.mark.parametrize(("kernel", "missing", "lines"), [(8, 1, "row and column"), (10, 2, "2 rows and columns")])
+def test_a_skip_that_begins_late_is_told_the_padding_that_mends_it(
+    pad: int, kernel: int, missing: int, lines: str
+) -> None:
+    net = one_skip(coarse(pooled_net(), 3))
+    net.conv1.padding = (1 + pad, 1 + pad)
+    net.upscore2 = nn.ConvTranspose2d(3, 3, kernel, stride=2, padding=1, bias=False)
+    assert net.crops["score_pool3"] == -missing
+    with pytest.raises(GeometryError) as raised:
+        net(torch.zeros(1, 1, 64, 64))
+    assert str(raised.value) == (
+        f"OneSkip has nothing to add to the first {lines} of upscore2: score_pool3 has no cells so "
+        f"far out, with any pad; upscore2 with padding={1 + missing} in place of 1 begins where they begin"
+    )
+    net.upscore2.padding = (1 + missing, 1 + missing)
+    assert net.crops["score_pool3"] == 0
 
 
 @pytest.mark.parametrize("wrong", [{"pad": -1}, {"pad": 1.5}, {"pad": True}, {"classes": 0}, {"classes": "21"}])
@@ -324,22 +413,9 @@ def test_the_smallest_pad_that_works_for_every_height(name: str, least: int) -> 
     assert [run(NETS[name](pad=least), h, 1)[2] for h in range(1, 100)] == list(range(1, 100))
 
 
-def fc6_ranges(net: nn.Module, pool: str, fc6: str) -> dict[tuple[int, int], tuple[int, int]]:
-    """For each pair of sizes (pool5, fc6) the first and last height of the image that gives it, by the law."""
-    found, ranges = law(net, (1, 3, "H", "W"), within=300), {}
-    for h in range(1, 301):
-        steps = {step.name: step for step in found.at(H=h, W=h)}
-        if found.accepts(H=h, W=h):
-            sizes = steps[pool].output_shape[2], steps[fc6].output_shape[2]
-            ranges[sizes] = (ranges.get(sizes, (h, h))[0], h)
-    return ranges
-
-
-def test_7_to_1_and_8_to_2_happen_at_other_images_in_the_fcn_than_in_vgg16() -> None:
-    fcn = fc6_ranges(models.fcn32s(), "pool5", "fc6")
-    vgg = fc6_ranges(models.vgg16("conv"), "features.30", "classifier.0")
-    assert fcn[7, 1] == (1, 26) and fcn[8, 2] == (27, 58) and fcn[14, 8] == (219, 250)
-    assert vgg[7, 1] == (224, 255) and vgg[8, 2] == (256, 287)
+@pytest.mark.parametrize("name", NETS)
+def test_an_image_of_one_pixel_is_a_batch_of_answers(name: str) -> None:
+    assert tuple(NETS[name]()(torch.empty(3, 3, 1, 1, device="meta")).shape) == (3, 21, 1, 1)
 
 
 # From a classifier
@@ -387,6 +463,16 @@ def test_what_is_written_into_the_classifier_is_in_the_fcn_and_a_copy_has_its_ow
     vgg.features[28].weight[0, 0, 0, 0] = 7.0
     assert net.conv5_3.weight[0, 0, 0, 0] == 7.0 and own.weight[0, 0, 0, 0] == before
     vgg.features[28].weight[0, 0, 0, 0] = before
+
+
+def test_memory_is_no_longer_shared_once_a_net_has_another_number_type() -> None:
+    vgg = real_vgg16()
+    net = models.fcn32s(from_classifier=vgg)
+    assert memory(net.conv1_2.weight) == memory(vgg.features[2].weight)
+    net.double()
+    assert (
+        memory(net.conv1_2.weight) != memory(vgg.features[2].weight) and vgg.features[2].weight.dtype == torch.float32
+    )
 
 
 def test_up_to_fc7_it_computes_what_the_classifier_computes() -> None:

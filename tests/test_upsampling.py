@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,27 @@ def test_no_kernel_has_a_size_that_is_no_whole_number(kernel: object) -> None:
         upsampling.tent(kernel)
     with pytest.raises(InputError, match="whole number from 1 up"):
         upsampling.kernel_of(kernel)
+    with pytest.raises(InputError, match=f"kernel={kernel!r} was asked for"):
+        upsampling.upsampling(2, kernel, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((0, 4, 2), "classes=0 was asked for; it is a whole number from 1 up"),
+        ((2, 4, 0), "stride=0 was asked for; it is a whole number from 1 up"),
+        ((2, 4, 2, -1), "padding=-1 was asked for; it is a whole number from 0 up"),
+        ((2, 4, 2, 1.5), "padding=1.5 was asked for"),
+    ],
+)
+def test_no_layer_has_settings_that_torch_could_not_run(given: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        upsampling.upsampling(*given)
+
+
+def test_a_kernel_of_whole_numbers_is_no_kernel() -> None:
+    with pytest.raises(InputError, match="its weights are fractions"):
+        upsampling.bilinear_kernel(4, torch.int64)
 
 
 # Layers
@@ -123,11 +145,26 @@ def test_the_other_form_keeps_settings_bias_and_mode() -> None:
     assert torch.equal(upsampling.class_wise(layer).weight, layer.weight)
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_other_form_is_trained_where_the_layer_is(trained: bool) -> None:
+    layer = nn.ConvTranspose2d(3, 3, 3, groups=3)
+    layer.weight.requires_grad_(trained)
+    layer.bias.requires_grad_(not trained)
+    for other in (
+        upsampling.dense(layer),
+        upsampling.class_wise(layer),
+        upsampling.class_wise(upsampling.dense(layer)),
+    ):
+        assert other.weight.requires_grad is trained and other.bias.requires_grad is not trained
+
+
 def test_channels_that_mix_have_no_class_wise_form() -> None:
     layer = upsampling.upsampling(3, 4, 2)
     layer.weight.data[2, 1, 0, 0] = 1e-30
     with pytest.raises(InputError, match="channel 2 also writes to channel 1"):
         upsampling.class_wise(layer)
+    with pytest.raises(InputError, match="is on meta: whether its channels mix cannot be seen"):
+        upsampling.class_wise(upsampling.upsampling(3, 4, 2, device="meta"))
     with pytest.raises(InputError, match="do not pair"):
         upsampling.class_wise(nn.ConvTranspose2d(2, 4, 3))
 
@@ -162,8 +199,21 @@ def test_at_other_factors_the_weights_are_the_same_fractions(factor: int) -> Non
         ours = {i: tent[t] for i in range(size) if 0 <= (t := cell + padding - i * factor) < kernel and tent[t]}
         assert ours == interpolation_weights(size, factor, cell)
     found = upsampling.against_interpolate(torch.rand(1, size, size, dtype=torch.float64), factor)
-    place = size * torch.finfo(torch.float32).eps  # torch computes places in float32, even for float64 maps
-    assert found.inside(found.difference).abs().max() < place
+    rounding = 4 * size * torch.finfo(torch.float64).eps  # of a place below `size`, on two axes, and of four products
+    assert found.inside(found.difference).abs().max() < rounding
+    assert (found.inside(found.weights) - 1).abs().max() < rounding
+
+
+@pytest.mark.parametrize("factor", [3, 5, 6, 12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_are_rounded_once_to_the_number_type_of_the_map(factor: int, dtype: torch.dtype) -> None:
+    x = torch.zeros(1, 3, 3, dtype=dtype)
+    x[0, 1, 1] = 1
+    kernel, padding = upsampling.kernel_of(factor)
+    found = upsampling.against_interpolate(x, factor).transposed[0]
+    first = factor - padding
+    cut = found[first : first + kernel, first : first + kernel]
+    assert torch.equal(cut, upsampling.bilinear_kernel(kernel, dtype))
 
 
 @pytest.mark.parametrize("factor", POWERS[1:])
@@ -186,7 +236,8 @@ def test_the_odd_kernel_of_fcn_alexnet_is_interpolation_from_corner_to_corner() 
 
 
 def test_only_a_map_of_floating_numbers_is_enlarged() -> None:
-    for x in (torch.ones(4, 4), torch.ones(1, 4, 4, dtype=torch.int64), torch.ones(1, 4, 4, device="meta")):
+    maps = [torch.ones(4, 4), torch.ones(1, 4, 4, dtype=torch.int64), torch.ones(1, 4, 4, device="meta")]
+    for x in (*maps, torch.ones(0, 4, 4), torch.ones(1, 0, 4), np.ones((1, 4, 4)), [[1.0]]):
         with pytest.raises(InputError, match="a map C×h×w of floating numbers"):
             upsampling.against_interpolate(x, 2)
 
@@ -239,11 +290,29 @@ def test_cells_and_maps_that_are_not_there_are_refused() -> None:
         upsampling.overlap(layer, x, (8, 0))
     with pytest.raises(InputError, match="channel 3 was asked for"):
         upsampling.overlap(layer, x, (0, 0), 3)
-    for wrong in (torch.ones(1, 3, 3), torch.ones(3, 3), x.double(), x.to("meta")):
+    for cell in ((0,), 0, (0.5, 0), (0, 0, 0), "00", None, (-1, 0)):
+        with pytest.raises(InputError, match=r"cell .* of channel 0 was asked for; the output is 3×8×8"):
+            upsampling.overlap(layer, x, cell)
+    with pytest.raises(InputError, match="channel a was asked for"):
+        upsampling.overlap(layer, x, (0, 0), "a")
+    for wrong in (torch.ones(1, 3, 3), torch.ones(3, 3), x.double(), x.to("meta"), x.numpy(), [[1.0]]):
         with pytest.raises(InputError, match="a map 2×h×w of torch.float32 with numbers was expected"):
             upsampling.spread(layer, wrong)
     with pytest.raises(InputError, match="an nn.ConvTranspose2d was expected, not Conv2d"):
         upsampling.spread(nn.Conv2d(2, 3, 4), x)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_not_added_by_hand(number: float) -> None:
+    layer, x = upsampling.upsampling(1, 4, 2), torch.ones(1, 3, 3)
+    x[0, 2, 2] = number
+    assert upsampling.overlap(layer, x, (0, 0)).answer == 0.0625  # which it does not reach
+    with pytest.raises(InputError, match=r"of cell \(0, 2, 2\) times 0.0625 is .*: no number to add up"):
+        upsampling.overlap(layer, x, (7, 7))
+    biased = nn.ConvTranspose2d(1, 1, 2)
+    biased.bias.data.fill_(number)
+    with pytest.raises(InputError, match=r"the bias is .*: no number to add up"):
+        upsampling.overlap(biased, torch.ones(1, 2, 2), (0, 0))
 
 
 # The matrix
@@ -297,6 +366,11 @@ def test_what_has_no_matrix_is_refused() -> None:
         upsampling.convolution_matrix(nn.Conv2d(1, 1, 3), (2, 2))
     with pytest.raises(InputError, match="pads with zeros"):
         upsampling.convolution_matrix(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), (4, 4))
+    for size in (5, (5,), (5, 5.0), "55", None):
+        with pytest.raises(InputError, match="was asked for; it has rows and columns"):
+            upsampling.convolution_matrix(nn.Conv2d(1, 1, 3), size)
+        with pytest.raises(InputError, match="was asked for; it has rows and columns"):
+            upsampling.transposed_matrix(nn.ConvTranspose2d(1, 1, 3), size)
     with pytest.raises(InputError, match="take a smaller map"):
         upsampling.transposed_matrix(nn.ConvTranspose2d(21, 21, 64, 32, device="meta"), (16, 16))
 
@@ -337,4 +411,14 @@ def test_the_border_is_told_in_numbers() -> None:
     page = str(found)
     assert page.splitlines()[0].startswith("A 2×16×20 map, 4 times finer")
     assert "equal bit for bit: 384 of 384" in page and "down to 0.390625 in a corner" in page
-    assert "384 of 384" in found._repr_html_()
+    assert "384 of 384" in found._repr_html_() and "sum to: 1 inside, down to" in page
+
+
+def test_the_border_sheet_says_only_what_is_so() -> None:
+    same = str(upsampling.against_interpolate(whole_numbers(2, 4, 5), 1))
+    assert "no finer than it was" in same and same.endswith("sum to: 1 inside")
+    one_cell = str(upsampling.against_interpolate(whole_numbers(1, 1, 1), 4))
+    assert "0 of 0" in one_cell and "no cell is inside, down to 0.390625" in one_cell
+    found = upsampling.against_interpolate(whole_numbers(1, 4, 5), 12)
+    inside = found.inside(found.weights)
+    assert inside.min() < 1 and f"sum to: {inside.min().item():.17g} to {inside.max().item():.17g} inside" in str(found)

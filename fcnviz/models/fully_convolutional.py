@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from functools import lru_cache, partial
+from itertools import starmap
+from typing import ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from fcnviz.coordinates import PIXELS, Placement, crop_offset, joined
 from fcnviz.errors import GeometryError, InputError
 from fcnviz.models.classifiers import conv
+from fcnviz.models.crops import Crop, Crops
 from fcnviz.models.transplant import fill_upsamplings, from_coarser, share_classifier
 from fcnviz.models.trunks import Layers, alexnet_trunk, vgg16_trunk
 from fcnviz.models.weights import finished
@@ -48,8 +51,8 @@ class FullyConvolutional(nn.Module):
 
     Attributes:
         trunk: names of the layers from the image to the coarse scores.
-        crops: cells cut from the start of both axes of each layer's map that is cropped, by the layer's name. They are
-            derived when the net is built; after a change of its layers, `net.crops = net.derived_crops()`.
+        crops: cells cut from the start of both axes of each layer's map that is cropped, by the layer's name, derived
+            from the layers as they are. `why_crops` says why.
     """
 
     skips: ClassVar[tuple[Skip, ...]] = ()
@@ -60,32 +63,47 @@ class FullyConvolutional(nn.Module):
         for name, layer in {**trunk, **rest}.items():
             self.add_module(name, layer)
         self.trunk = tuple(trunk)
-        self.crops = self.derived_crops()
+        self.why_crops()  # layers whose maps cannot be laid on each other are refused here, not at the first image
 
     def forward(self, image: Tensor) -> Tensor:
-        return self._walk(image, lambda layer, x: layer(x), self._cut, operator.add)
+        if not isinstance(image, Tensor) or image.dim() != 4:
+            given = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+            raise InputError(f"a tensor N×C×H×W was expected, not {given}; image[None] is a batch of one image C×H×W")
+        return self._walk(image, lambda layer, x: layer(x), partial(self._cut, self.crops), operator.add)
 
-    def derived_crops(self) -> dict[str, int]:
-        """For each cropped map, how many of its cells lie before the first cell of the map it is laid on.
+    @property
+    def crops(self) -> dict[str, int]:
+        return {crop.name: crop.cells for crop in self.why_crops().each}
 
-        >>> fcn8s().derived_crops()
-        {'score_pool4': 5, 'score_pool3': 9, 'upscore8': 31}
+    def why_crops(self) -> Crops:
+        """For each cropped map, where its cells lie and where those lie that it is laid on.
+
+        Raises:
+            GeometryError: maps that no cut of whole cells, the same on both axes, lays on each other.
+
+        >>> for crop in fcn16s().why_crops().each:
+        ...     print(crop.name, "on", crop.onto, crop.cells)
+        score_pool4 on upscore2 5
+        upscore16 on the image 27
         """
-        crops: dict[str, int] = {}
+        found: list[Crop] = []
 
-        def cut(name: str, larger: Placement, onto: Placement) -> Placement:
-            offset = crop_offset(larger, onto)
-            crops[name] = int(offset)
-            return larger.crop(offset)  # which takes whole cells alone
+        def cut(name: str, onto: str, larger: Placement, target: Placement) -> Placement:
+            found.append(Crop(name, onto, larger, target))
+            return larger.crop(crop_offset(larger, target))  # which takes whole cells alone
 
         self._walk(PIXELS, placed, cut, joined)
-        return crops
+        return Crops(type(self).__name__, self._pad, tuple(found))
+
+    @property
+    def _pad(self) -> int:
+        return _axes(self.get_submodule(self.trunk[0]))[0].padding
 
     def _walk(
         self,
         image: Map,
         through: Callable[[nn.Module, Map], Map],
-        cut: Callable[[str, Map, Map], Map],
+        cut: Callable[[str, str, Map, Map], Map],
         add: Callable[[Map, Map], Map],
     ) -> Map:
         """One way for maps and for placements: no crop can belong to another net than the one that runs."""
@@ -98,32 +116,74 @@ class FullyConvolutional(nn.Module):
         for skip in self.skips:
             x = through(self.get_submodule(skip.upscore), x)
             fine = through(self.get_submodule(skip.score), pools.pop(skip.pool))
-            x = add(x, cut(skip.score, fine, x))
-        return cut(self.last, through(self.get_submodule(self.last), x), image)
+            x = add(x, cut(skip.score, skip.upscore, fine, x))
+        return cut(self.last, "the image", through(self.get_submodule(self.last), x), image)
 
-    def _cut(self, name: str, larger: Tensor, onto: Tensor) -> Tensor:
-        start = self.crops[name]
+    def _cut(self, crops: dict[str, int], name: str, _onto: str, larger: Tensor, onto: Tensor) -> Tensor:
+        start = crops[name]
         if start < 0:  # a negative start would count from the end of the map, and cut there without an error
-            raise GeometryError(self._begins_inside(name, -start))
+            raise GeometryError(
+                self._begins_inside(name, -start) if name == self.last else self._begins_late(name, -start)
+            )
         return larger[:, :, start : start + onto.shape[2], start : start + onto.shape[3]]
 
     def _begins_inside(self, name: str, missing: int) -> str:
-        first: Any = self.get_submodule(self.trunk[0])
-        pad = first.padding[0]
+        pad = self._pad
         return (
-            f"{type(self).__name__} with pad={pad} has no answer for the first {missing} rows and columns of an image: "
+            f"{type(self).__name__} with pad={pad} has no answer for the first {_lines(missing)} of an image: "
             f"cell 0 of {name} lies on pixel {missing}; pad={pad + missing} is the smallest that reaches pixel 0"
         )
 
+    def _begins_late(self, name: str, missing: int) -> str:
+        """A skip's map and the coarser scores move with the image's padding alike: no pad brings them together."""
+        upscore = next(skip.upscore for skip in self.skips if skip.score == name)
+        padding = _axes(self.get_submodule(upscore))[0].padding
+        return (
+            f"{type(self).__name__} has nothing to add to the first {_lines(missing)} of {upscore}: {name} "
+            f"has no cells so far out, with any pad; {upscore} with padding={padding + missing} in place of {padding} "
+            "begins where they begin"
+        )
+
+
+def _lines(number: int) -> str:
+    return "row and column" if number == 1 else f"{number} rows and columns"
+
+
+class OneAxis(NamedTuple):
+    """A window on one axis; of the padding what moves cells, which stands before the axis."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+
 
 def placed(layer: nn.Module, before: Placement) -> Placement:
-    """Where the cells lie after a layer, if they lay at `before`."""
-    facts = module_facts(layer)
-    window = facts.window
-    if window is None:
+    """Where the cells lie after a layer, if they lay at `before`, on rows and columns alike.
+
+    Raises:
+        GeometryError: a layer that moves cells otherwise on rows than on columns.
+    """
+    axes = _axes(layer)
+    if not axes:
         return before
-    move = before.transposed if facts.operation == "conv_transpose" else before.window
-    return move(window.kernel[0], window.stride[0], window.pads[0][0], window.dilation[0])
+    if axes[0] != axes[1]:
+        raise GeometryError(f"{layer} has one window on rows and another on columns; one crop has to serve both")
+    return _moved(before, module_facts(layer).operation == "conv_transpose", axes[0])
+
+
+def _axes(layer: nn.Module) -> tuple[OneAxis, ...]:
+    """The window on rows and on columns; nothing if the layer has none."""
+    window = module_facts(layer).window
+    if window is None:
+        return ()
+    pads = [before for before, _ in window.pads]
+    return tuple(starmap(OneAxis, zip(window.kernel, window.stride, pads, window.dilation, strict=True)))
+
+
+@lru_cache(maxsize=1024)  # crops are derived in every run, so that they are those of the layers that run
+def _moved(before: Placement, transposed: bool, axis: OneAxis) -> Placement:
+    return before.transposed(*axis) if transposed else before.window(*axis)
 
 
 class FCN32s(FullyConvolutional):
@@ -165,14 +225,20 @@ def fcn32s(
         classes: 21 are those of PASCAL VOC, background included.
         pad: of conv1_1. The crop begins at pad − 81, so that with less than 81 there is no answer for the image's edge,
             which is refused when the net runs. With 81 … 96 fc6 refuses small images; 97 and more have answers for all.
+            100 is the authors' choice, a round number above that; the crop of 19 is what follows from it.
         ceil: pools round up. With False, the default of torch's pools, many outputs are shorter than the image, and no
             error says so: a slice that reaches beyond the end is short.
         seed: random weights, as in `vgg16`; those of one seed are the same up to fc7.
         from_classifier: a VGG16, ours or torchvision's, with whichever head. Its weights become those of conv1_1 … fc7,
-            in the same memory; the scores are 0, or drawn with `seed`.
+            in the same memory, until one of the two nets gets other memory (`.half()`, `.to("cuda")`, a copy): to go to
+            another number type together, convert the classifier first. The scores are 0, or drawn with `seed`.
+
+    With pad 100 pool5 has 7×7 cells, and fc6 one answer, for images of 1 to 26 pixels, not at 224 as in VGG16 with its
+    pad of 1: `fcnviz.modes` puts the two side by side.
 
     Raises:
-        InputError: a pad or a number of classes that is none; a classifier that is no VGG16.
+        InputError: a pad, a seed or a number of classes that is none; a classifier that is no VGG16; in a run, an image
+            without a batch axis.
 
     >>> import torch
     >>> net = fcn32s()
@@ -195,7 +261,8 @@ def fcn16s(
     """FCN-16s: as `fcn32s`, and the scores of pool4, cut to fit, are added on the way back; 134 815 994 parameters.
 
     `from_fcn32s` takes over its weights up to score_fr, in the same memory; score_pool4 is 0 (or drawn with `seed`), so
-    that the finer net begins with nearly what the coarser one says, as the authors' training did.
+    that the finer net begins with nearly what the coarser one says, as the authors' training did. The last crop begins
+    at pad − 73.
 
     >>> import torch
     >>> fcn16s()(torch.empty(1, 3, 500, 375, device="meta")).shape, fcn16s().crops
@@ -217,7 +284,7 @@ def fcn8s(
 ) -> FCN8s:
     """FCN-8s: as `fcn16s`, and the scores of pool3, cut to fit, are added as well; 134 489 759 parameters.
 
-    `from_fcn16s` takes over its weights up to score_pool4, in the same memory.
+    `from_fcn16s` takes over its weights up to score_pool4, in the same memory. The last crop begins at pad − 69.
 
     >>> import torch
     >>> fcn8s()(torch.empty(1, 3, 500, 375, device="meta")).shape, fcn8s().crops

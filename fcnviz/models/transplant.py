@@ -1,7 +1,8 @@
 """The weights of one network in another, in the same memory: a classifier's in an FCN, a coarser FCN's in a finer one.
 
-Nothing is copied: what an optimiser or `load` writes into one of the two is in the other as well. `copy.deepcopy` of
-the result gives it memory of its own.
+Nothing is copied: what an optimiser or `load` writes into one of the two is in the other as well. That ends, without a
+word, when one of them gets other memory: `.to(dtype)`, `.half()` and `.to(device)` give it to the net they are called
+on, and `copy.deepcopy` to the copy.
 """
 
 from __future__ import annotations

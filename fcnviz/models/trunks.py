@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from fcnviz.errors import InputError
 from fcnviz.models.classifiers import VGG16_BLOCKS, conv, dense
 from fcnviz.models.weights import finished
+from fcnviz.upsampling.bilinear import check_whole
 
 Layers = dict[str, nn.Module]
 
@@ -83,6 +83,5 @@ def _dense(channels: int, kernel: int, classes: int, scores: str) -> Layers:
 
 
 def _check(pad: int, classes: int) -> None:
-    for name, value, least in (("pad", pad, 0), ("classes", classes, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name}={value!r} was asked for; it is a whole number from {least} up")
+    check_whole(0, pad=pad)
+    check_whole(1, classes=classes)

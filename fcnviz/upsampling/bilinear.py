@@ -16,6 +16,13 @@ from torch import Tensor, nn
 from fcnviz.errors import InputError
 
 
+def check_whole(least: int, **asked: object) -> None:
+    """Refuses what is no whole number from `least` up, by its name."""
+    for name, value in asked.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name}={value!r} was asked for; it is a whole number from {least} up")
+
+
 def tent(kernel: int) -> tuple[Fraction, ...]:
     """The weights of one axis: 1 − |i − c| / f, with c = f − 1 for an odd kernel and f − ½ for an even one.
 
@@ -24,8 +31,7 @@ def tent(kernel: int) -> tuple[Fraction, ...]:
     >>> [str(weight) for weight in tent(4)], [str(weight) for weight in tent(5)]
     (['1/4', '3/4', '3/4', '1/4'], ['1/3', '2/3', '1', '2/3', '1/3'])
     """
-    if isinstance(kernel, bool) or not isinstance(kernel, int) or kernel < 1:
-        raise InputError(f"a kernel of {kernel!r} cells was asked for; it is a whole number from 1 up")
+    check_whole(1, kernel=kernel)
     f = Fraction((kernel + 1) // 2)
     centre = f - (1 if kernel % 2 else Fraction(1, 2))
     return tuple(1 - abs(i - centre) / f for i in range(kernel))
@@ -38,11 +44,13 @@ def bilinear_kernel(kernel: int, dtype: torch.dtype | None = None) -> Tensor:
     (tensor([[0.2500, 0.2500],
             [0.2500, 0.2500]]), tensor([0.5000, 1.0000, 0.5000]))
     """
-    weights = tent(kernel)
+    weights, dtype = tent(kernel), dtype or torch.get_default_dtype()
+    if not dtype.is_floating_point:
+        raise InputError(f"a bilinear kernel of {dtype} was asked for; its weights are fractions")
     parts = 2 * ((kernel + 1) // 2)  # each weight is a whole number of 1/parts
     whole = torch.tensor([int(weight * parts) for weight in weights], dtype=torch.float64)
     exact = torch.outer(whole, whole) / parts**2  # whole numbers below 2⁵³: the division alone may round
-    return exact.to(dtype or torch.get_default_dtype())
+    return exact.to(dtype)
 
 
 def kernel_of(factor: int) -> tuple[int, int]:
@@ -54,8 +62,7 @@ def kernel_of(factor: int) -> tuple[int, int]:
     >>> kernel_of(2), kernel_of(3), kernel_of(32)
     ((4, 1), (5, 1), (64, 16))
     """
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-        raise InputError(f"a factor of {factor!r} was asked for; it is a whole number from 1 up")
+    check_whole(1, factor=factor)
     return 2 * factor - factor % 2, factor // 2
 
 
@@ -73,7 +80,12 @@ def upsampling(
     (1806336, 86016)
     >>> layer(torch.rand(1, 21, 16, 16)).shape
     torch.Size([1, 21, 544, 544])
+
+    Raises:
+        InputError: classes, a kernel, a stride or a padding that is no whole number.
     """
+    check_whole(1, classes=classes, kernel=kernel, stride=stride)
+    check_whole(0, padding=padding)
     groups = classes if grouped else 1
     layer = nn.ConvTranspose2d(
         classes, classes, kernel, stride, padding, groups=groups, bias=False, device=device
@@ -85,6 +97,8 @@ def upsampling(
 @torch.no_grad()
 def fill(layer: nn.ConvTranspose2d) -> None:
     """Gives a transposed convolution bilinear weights, from each channel to itself and to no other.
+
+    They are rounded once, to the number type of the layer: fill after `.to(dtype)`, not before.
 
     Raises:
         InputError: a kernel that is not square, or channels that do not pair.
@@ -108,7 +122,7 @@ def class_wise(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
     """The grouped form of a transposed convolution whose channels do not mix: the same numbers, fewer weights.
 
     Raises:
-        InputError: a weight from one channel to another that is not 0.
+        InputError: a weight from one channel to another that is not 0; a layer on meta, where none can be looked at.
     """
     return _regrouped(layer, layer.in_channels, _only_own)
 
@@ -138,6 +152,8 @@ def _only_own(layer: nn.ConvTranspose2d) -> Tensor:
     weight = layer.weight.detach()
     if weight.shape[1] == 1:
         return weight.clone()
+    if weight.is_meta:
+        raise InputError(f"{layer} is on meta: whether its channels mix cannot be seen without numbers")
     own = torch.arange(len(weight))
     others = weight.clone()
     others[own, own] = 0

@@ -4,8 +4,8 @@ Between the centres of two input cells both draw a straight line. Before the fir
 no second cell: interpolation repeats the edge, and a transposed convolution adds nothing, so that its weights no longer
 sum to 1 and the map fades.
 
-Inside they agree bit for bit where the factor is a power of two. At other factors the fractions are the same, and torch
-rounds the places of `F.interpolate` to float32, whatever the number type of the map (torch 2.13 on a CPU).
+Inside they agree bit for bit where the factor is a power of two and the products are exact. At other factors the
+fractions are the same, but thirds are no floating numbers: both round, each in its own order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from fcnviz.errors import InputError
 from fcnviz.records import Shape
-from fcnviz.upsampling.bilinear import kernel_of, upsampling
+from fcnviz.upsampling.bilinear import fill, kernel_of, upsampling
+from fcnviz.upsampling.spread import described
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Border:
         factor: how many times finer the cells are.
         width: cells at each edge that lie before the first centre of the map, or behind the last.
         transposed, interpolated: C×(h·factor)×(w·factor).
-        weights: what the weights that make each cell sum to, (h·factor)×(w·factor): 1 inside, less at the border.
+        weights: what the weights that make each cell sum to, (h·factor)×(w·factor): 1 inside, but for rounding, and
+            less at the border.
     """
 
     factor: int
@@ -72,16 +74,17 @@ def against_interpolate(x: Tensor, factor: int) -> Border:
         factor: a whole number.
 
     Raises:
-        InputError: no such map, or no such factor.
+        InputError: no such map, one without cells, or no such factor.
 
     >>> found = against_interpolate(torch.rand(2, 5, 6, dtype=torch.float64), 4)
     >>> found.width, bool(found.inside(found.difference).abs().max() < 1e-15), found.weights[0, 0].item()
     (2, True, 0.390625)
     """
-    if x.dim() != 3 or not x.is_floating_point() or x.is_meta:
-        raise InputError(f"a map C×h×w of floating numbers was expected, not {tuple(x.shape)} of {x.dtype}")
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.numel() or not x.is_floating_point() or x.is_meta:
+        raise InputError(f"a map C×h×w of floating numbers was expected, not {described(x)}")
     kernel, padding = kernel_of(factor)
     layer = upsampling(len(x), kernel, factor, padding, grouped=True, device=x.device).to(x.dtype)
+    fill(layer)  # again: weights that went through float32 are thirds to 8 digits, whatever the map's number type
     sizes = [size * factor for size in x.shape[1:]]
     interpolated = F.interpolate(x[None], size=sizes, mode="bilinear", align_corners=False)[0]
     return Border(factor, padding, layer(x[None])[0], interpolated, layer(torch.ones_like(x[None]))[0, 0])

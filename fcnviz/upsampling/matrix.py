@@ -14,7 +14,7 @@ from fcnviz.arithmetic import conv_size
 from fcnviz.errors import InputError
 from fcnviz.operations import module_facts
 from fcnviz.records import Window
-from fcnviz.upsampling.spread import Pair, between_all, output_size, window_of
+from fcnviz.upsampling.spread import Pair, between_all, checked_size, output_size, window_of
 
 LARGEST = 2**26  # numbers in a matrix; 512 MB in float64
 
@@ -38,6 +38,7 @@ def convolution_matrix(conv: nn.Conv2d, size: Pair) -> Tensor:
     if not isinstance(conv, nn.Conv2d) or facts.window is None or conv.padding_mode != "zeros":
         raise InputError(f"an nn.Conv2d that pads with zeros was expected, not {conv}")
     weight = between_all(conv.weight.detach(), conv.groups)
+    size = checked_size(size)
     return _filled(weight, facts.window, size, _size_after(facts.window, size))
 
 
@@ -56,6 +57,7 @@ def transposed_matrix(layer: nn.ConvTranspose2d, size: Pair) -> Tensor:
     """
     window = window_of(layer)
     weight = between_all(layer.weight.detach(), layer.groups)
+    size = checked_size(size)
     return _filled(weight, window, output_size(layer, size), size).T
 
 

@@ -8,9 +8,11 @@ off the map is dropped, so that padding cuts here. Read the other way round: out
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -75,12 +77,19 @@ def output_size(layer: nn.ConvTranspose2d, size: Pair) -> Pair:
     >>> output_size(nn.ConvTranspose2d(21, 21, 64, 32), (16, 12))
     (544, 416)
     """
-    window = window_of(layer)
+    window, size = window_of(layer), checked_size(size)
     (kernel, stride, padding, dilation), extra = _parts(window), window.output_padding
     rows, columns = (
         conv_transpose_size(size[a], kernel[a], stride[a], padding[a], dilation[a], extra[a]) for a in (0, 1)
     )
     return rows, columns
+
+
+def checked_size(size: object) -> Pair:
+    """Rows and columns, if that is what they are."""
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(n, Integral) for n in size):
+        raise InputError(f"a map of size {size!r} was asked for; it has rows and columns, such as (16, 12)")
+    return int(size[0]), int(size[1])
 
 
 def _parts(window: Window) -> tuple[Pair, Pair, Pair, Pair]:
@@ -131,7 +140,8 @@ def overlap(layer: nn.ConvTranspose2d, x: Tensor, cell: Pair, channel: int = 0) 
         channel: of the output.
 
     Raises:
-        InputError: no map of the layer's channels and number type; a cell or channel that the output has not.
+        InputError: no map of the layer's channels and number type; a cell or channel that the output has not; a number
+            that is infinite or none.
 
     >>> layer = nn.ConvTranspose2d(1, 1, 3, stride=2, bias=False)
     >>> _ = layer.weight.data.fill_(1)
@@ -140,8 +150,7 @@ def overlap(layer: nn.ConvTranspose2d, x: Tensor, cell: Pair, channel: int = 0) 
     """
     weight = _checked(layer, x)
     output = Shape((layer.out_channels, *output_size(layer, (x.shape[1], x.shape[2]))))
-    if not all(0 <= at < size for at, size in zip((channel, *cell), output, strict=True)):
-        raise InputError(f"cell {cell} of channel {channel} was asked for; the output is {'×'.join(map(str, output))}")
+    _check_cell(channel, cell, output)
     rows, columns = (list(_written_to(layer, axis, cell[axis], x.shape[1 + axis])) for axis in (0, 1))
     terms = tuple(
         _term(x, weight, (c, i, j), (channel, a, b))
@@ -149,9 +158,27 @@ def overlap(layer: nn.ConvTranspose2d, x: Tensor, cell: Pair, channel: int = 0) 
         for (i, a), (j, b) in itertools.product(rows, columns)
     )
     bias = 0.0 if layer.bias is None else layer.bias[channel].item()
+    _check_finite(terms, bias)
     exact = sum((Fraction(t.input) * Fraction(t.weight) for t in terms), Fraction(bias))
     answer = layer(x[None])[0, channel, cell[0], cell[1]].item()
     return Overlap(channel, cell, Shape(x.shape), output, window_of(layer), terms, bias, exact, answer)
+
+
+def _check_cell(channel: object, cell: object, output: Shape) -> None:
+    at = (channel, *cell) if isinstance(cell, Sequence) else (channel, cell)
+    whole = [int(n) for n in at if isinstance(n, Integral)]
+    if len(at) != 3 or len(whole) != 3 or not all(0 <= n < size for n, size in zip(whole, output, strict=True)):
+        raise InputError(f"cell {cell} of channel {channel} was asked for; the output is {'×'.join(map(str, output))}")
+
+
+def _check_finite(terms: Sequence[Term], bias: float) -> None:
+    for term in terms:
+        if not math.isfinite(term.product):
+            raise InputError(
+                f"{term.input:g} of cell {term.cell} times {term.weight:g} is {term.product:g}: no number to add up"
+            )
+    if not math.isfinite(bias):
+        raise InputError(f"the bias is {bias:g}: no number to add up")
 
 
 def _written_to(layer: nn.ConvTranspose2d, axis: int, cell: int, size: int) -> Iterator[Pair]:
@@ -187,12 +214,18 @@ def _checked(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """The weight in×out×k×k, zeros between groups."""
     window_of(layer)
     weight = layer.weight.detach()
-    if x.dim() != 3 or len(x) != layer.in_channels or x.dtype != weight.dtype or weight.is_meta or x.is_meta:
+    is_map = isinstance(x, Tensor) and x.dim() == 3 and len(x) == layer.in_channels and x.dtype == weight.dtype
+    if not is_map or weight.is_meta or x.is_meta:
         raise InputError(
-            f"a map {layer.in_channels}×h×w of {weight.dtype} with numbers was expected, not {tuple(x.shape)} of "
-            f"{x.dtype} on {x.device}, for weights on {weight.device}"
+            f"a map {layer.in_channels}×h×w of {weight.dtype} with numbers was expected, not {described(x)}, for "
+            f"weights on {weight.device}"
         )
     return between_all(weight, layer.groups)
+
+
+def described(x: object) -> str:
+    """What was handed in where a map was expected."""
+    return f"{tuple(x.shape)} of {x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def between_all(weight: Tensor, groups: int) -> Tensor:
