@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fcnviz.operations import SAME, UNKNOWN, Facts, pads_in_order, per_axis, softmax, window_of, words
+from fcnviz.operations import SAME, UNKNOWN, Facts, over_map, pads_in_order, per_axis, softmax, window_of, words
 from fcnviz.records import Operation, Window
 
 
@@ -192,6 +192,20 @@ def _call_layer_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
     return Facts("same", None, {"normalized_shape": tuple(shape)})
 
 
+def _call_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+    a = _named("input running_mean running_var weight bias training")(args, kwargs)
+    return Facts("same", None, over_map(bool(a.get("training")) or a.get("running_mean") is None))
+
+
+def _call_instance_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+    a = _named("input running_mean running_var weight bias use_input_stats")(args, kwargs)
+    return Facts("same", None, over_map(bool(a.get("use_input_stats", True))))
+
+
+def _call_setitem(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Facts:
+    return Facts(None, None, _call_getitem(args, kwargs).settings)
+
+
 def _numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers among the arguments: one that was computed from a size changes with it."""
     return {"numbers": tuple(value for value in (*args, *kwargs.values()) if type(value) in (int, float))}
@@ -223,6 +237,10 @@ READERS: dict[str, Callable[..., Facts]] = {
     "pixel_shuffle": _call_shuffle(True),
     "pixel_unshuffle": _call_shuffle(False),
     "getitem": _call_getitem,
+    "setitem": _call_setitem,
+    "batch_norm": _call_batch_norm,
+    "instance_norm": _call_instance_norm,
+    "group_norm": lambda args, kwargs: Facts("same", None, over_map(True)),
     "narrow": _call_narrow,
     **dict.fromkeys(
         ("softmax", "log_softmax", "softmin"), lambda args, kwargs: softmax(_BIND_DIM(args, kwargs)["dim"])
@@ -261,7 +279,7 @@ SAME_SHAPE = words(
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh
     softplus softsign logsigmoid tanhshrink hardshrink softshrink threshold
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
-    batch_norm group_norm instance_norm local_response_norm
+    local_response_norm
     contiguous clone detach to float double half bfloat16 long int bool cpu cuda type type_as data
     abs neg exp log log1p expm1 sqrt rsqrt square sin cos sign floor ceil round reciprocal erf
     nan_to_num masked_fill channel_shuffle requires_grad_ zeros_like ones_like empty_like

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Literal, NamedTuple
 
 from fcnviz.errors import GeometryError, WindowError
 
 
 class Span(NamedTuple):
-    """From the first pixel to the last, both included."""
+    """From the first pixel to the last, both included.
+
+    >>> Span(Fraction(-31, 2), Fraction(4))
+    Span(-31/2, 4)
+    """
 
     first: Fraction
     last: Fraction
+
+    def __repr__(self) -> str:
+        return f"Span({self.first}, {self.last})"
 
     @property
     def size(self) -> Fraction:
@@ -37,6 +45,8 @@ class Placement:
         reach: the field of a cell, from its centre: cell i sees from `first` to `last`, of entry i mod len(reach).
             One entry, unless cells differ: of a transposed convolution with stride 2 every other cell reads other
             inputs. None for cells that see nothing, which stride > kernel makes there.
+        shared: pixels that every cell sees besides, wherever it lies: those of a gate's one number, or of a mean over
+            the map.
 
     >>> pool5 = PIXELS
     >>> for convolutions in (2, 2, 3, 3, 3):
@@ -52,6 +62,12 @@ class Placement:
     jump: Fraction
     start: Fraction
     reach: tuple[Span | None, ...]
+    shared: Span | None = None
+
+    def __str__(self) -> str:
+        from fcnviz.geometrytable import of_placement  # a record knows that a view exists, never how one looks
+
+        return of_placement(self)
 
     def __post_init__(self) -> None:
         if self.jump <= 0 or not self.reach:
@@ -59,8 +75,12 @@ class Placement:
 
     @property
     def fields(self) -> tuple[Fraction, ...]:
-        """Size of the receptive field in pixels, for each entry of `reach`; 0 where a cell sees nothing."""
-        return tuple(Fraction(0) if span is None else span.size for span in self.reach)
+        """Size of the receptive field in pixels, for each entry of `reach`; 0 where a cell sees nothing.
+
+        Of cells that share pixels, the field of one that sees no others.
+        """
+        least = Fraction(0) if self.shared is None else self.shared.size
+        return tuple(least if span is None else max(least, span.size) for span in self.reach)
 
     @property
     def field(self) -> Fraction:
@@ -86,8 +106,20 @@ class Placement:
         >>> [str(pixel) for pixel in PIXELS.window(3, padding=1).region(0)]
         ['-1', '1']
         """
+        return hull((self._own(cell), self.shared))
+
+    def _own(self, cell: int) -> Span | None:
         span, centre = self.reach[cell % len(self.reach)], self.centre(cell)
         return None if span is None else Span(centre + span.first, centre + span.last)
+
+    def everywhere(self, cells: range) -> Span | None:
+        """What every cell sees of a layer that reads some cells of this map for each of its own."""
+        once = len(self.reach)  # what cells see moves on evenly: the first and the last see farthest
+        return hull((self.shared, *(self._own(cell) for cell in {*cells[:once], *cells[-once:]})))
+
+    def sharing(self, pixels: Span | None) -> Placement:
+        """The same cells, each of which sees these pixels as well."""
+        return replace(self, shared=hull((self.shared, pixels)))
 
     def window(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Placement:
         """Of a convolution or pooling. `padding` is in cells before the axis; those after it move no cell."""
@@ -122,8 +154,9 @@ class Placement:
         if period > LONGEST_PERIOD:
             raise GeometryError(f"its cells see alike only every {period} cells; {LONGEST_PERIOD} are followed")
         jump, start = self.jump * step, self.start + self.jump * shift
-        spans = [_hull(self.region(cell) for cell in reading.cells(i)) for i in range(period)]
-        return Placement(jump, start, _once(tuple(_around(start + jump * i, span) for i, span in enumerate(spans))))
+        spans = [hull(self._own(cell) for cell in reading.cells(i)) for i in range(period)]
+        reach = _once(tuple(_around(start + jump * i, span) for i, span in enumerate(spans)))
+        return Placement(jump, start, reach, self.everywhere(reading.everywhere))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +169,7 @@ class Reading:
             + m. None for a layer that reads unevenly, which has no one jump.
         reason: why it has none.
         beyond: what stands in for cells before and after the map: nothing, or other cells of it.
+        everywhere: cells of the map that every cell reads besides, wherever it lies.
     """
 
     cells: Callable[[int], Iterable[int]]
@@ -143,9 +177,10 @@ class Reading:
     shift: Fraction = Fraction(0)
     reason: str = ""
     beyond: Literal["nothing", "replicate", "reflect", "circular"] = "nothing"
+    everywhere: range = range(0)
 
     def within(self, cell: int, size: int) -> set[int]:
-        """The cells that a cell reads of a map of `size` cells."""
+        """The cells that a cell reads of a map of `size` cells, without those that every cell reads."""
         inside = (_inside(read, size, self.beyond) for read in self.cells(cell))
         return {read for read in inside if read is not None}
 
@@ -172,7 +207,11 @@ def windowed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) 
     _check_window(kernel, stride, dilation)
     first = range(-padding, -padding + dilation * kernel, dilation)
     shift = Fraction(dilation * (kernel - 1), 2) - padding
-    return Reading(lambda cell: (stride * cell + tap for tap in first), Fraction(stride), shift)
+    return Reading(partial(_windowed, first, stride), Fraction(stride), shift)
+
+
+def _windowed(first: range, stride: int, cell: int) -> Iterable[int]:
+    return range(first.start + stride * cell, first.stop + stride * cell, first.step)
 
 
 def transposing(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reading:
@@ -182,17 +221,18 @@ def transposing(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 
     [[2, 1], [3, 2]]
     """
     _check_window(kernel, stride, dilation)
+    written = range(padding, padding - dilation * kernel, -dilation)
+    shift = (padding - Fraction(dilation * (kernel - 1), 2)) / stride
+    return Reading(partial(_transposing, written, stride), Fraction(1, stride), shift)
 
-    def cells(cell: int) -> Iterable[int]:
-        written = range(cell + padding, cell + padding - dilation * kernel, -dilation)
-        return (place // stride for place in written if place % stride == 0)
 
-    return Reading(cells, Fraction(1, stride), (padding - Fraction(dilation * (kernel - 1), 2)) / stride)
+def _transposing(written: range, stride: int, cell: int) -> Iterable[int]:
+    return ((cell + place) // stride for place in written if (cell + place) % stride == 0)
 
 
 def cropping(offset: int, step: int = 1) -> Reading:
     """Cell i is cell offset + step·i."""
-    return Reading(lambda cell: (offset + step * cell,), Fraction(step), Fraction(offset))
+    return Reading(partial(_windowed, range(offset, offset + 1), step), Fraction(step), Fraction(offset))
 
 
 def resizing(step: Fraction, shift: Fraction, taps: int) -> Reading:
@@ -203,13 +243,13 @@ def resizing(step: Fraction, shift: Fraction, taps: int) -> Reading:
     >>> [list(resizing(Fraction(1, 2), Fraction(-1, 4), 2).cells(i)) for i in (4, 5)]
     [[1, 2], [2, 3]]
     """
+    return Reading(partial(_resizing, step, shift, taps), step, shift)
 
-    def cells(cell: int) -> Iterable[int]:
-        place = shift + step * cell
-        low = math.floor(place)
-        return (low,) if place == low else range(low + 1 - taps // 2, low + 1 + taps // 2)
 
-    return Reading(cells, step, shift)
+def _resizing(step: Fraction, shift: Fraction, taps: int, cell: int) -> Iterable[int]:
+    place = shift + step * cell
+    low = math.floor(place)
+    return (low,) if place == low else range(low + 1 - taps // 2, low + 1 + taps // 2)
 
 
 def copying(step: Fraction, shift: Fraction = Fraction(0)) -> Reading:
@@ -223,7 +263,16 @@ def copying(step: Fraction, shift: Fraction = Fraction(0)) -> Reading:
     """
     lost = [(shift + step * i) % 1 for i in range(step.denominator)]
     mean = sum(lost, Fraction(0)) / len(lost)
-    return Reading(lambda cell: (math.floor(shift + step * cell),), step, shift - mean)
+    return Reading(partial(_copying, step, shift), step, shift - mean)
+
+
+def _copying(step: Fraction, shift: Fraction, cell: int) -> Iterable[int]:
+    return (math.floor(shift + step * cell),)
+
+
+def nothing(cell: int) -> Iterable[int]:
+    """The cells of a reading that has none of its own."""
+    return ()
 
 
 SAME = cropping(0)
@@ -244,7 +293,8 @@ def joined(one: Placement, other: Placement) -> Placement:
         raise GeometryError(f"their cells are {offset} cells apart ({offset * one.jump} pixels)")
     period = math.lcm(len(one.reach), len(other.reach))
     both = [(one.reach[i % len(one.reach)], other.reach[i % len(other.reach)]) for i in range(period)]
-    return Placement(one.jump, one.start, _once(tuple(_hull(spans) for spans in both)))
+    reach = _once(tuple(hull(spans) for spans in both))
+    return Placement(one.jump, one.start, reach, hull((one.shared, other.shared)))
 
 
 def crop_offset(larger: Placement, onto: Placement) -> Fraction:
@@ -273,11 +323,20 @@ def _check_window(kernel: int, stride: int, dilation: int) -> None:
         )
 
 
+SPREAD = Reading(nothing, reason="one cell is spread over the map", everywhere=range(1))
+
+
+def whole(size: int) -> Reading:
+    """Cell i is cell i, and reads all cells of the map besides: it is divided by their mean, say."""
+    return replace(SAME, everywhere=range(size))
+
+
 def _around(centre: Fraction, span: Span | None) -> Span | None:
     return span and Span(span.first - centre, span.last - centre)
 
 
-def _hull(spans: Iterable[Span | None]) -> Span | None:
+def hull(spans: Iterable[Span | None]) -> Span | None:
+    """From the first pixel that any of them holds to the last."""
     seen = [span for span in spans if span is not None]
     return Span(min(span.first for span in seen), max(span.last for span in seen)) if seen else None
 

@@ -6,19 +6,23 @@ fractions as 4/3. A step without a place shows the reason in its stead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fcnviz import layout
 from fcnviz.arithmetic import count
 
 if TYPE_CHECKING:
-    from fcnviz.coordinates import Placement
-    from fcnviz.geometry import Axis, Geometry, Located
+    from fcnviz.coordinates import Placement, Span
+    from fcnviz.effective import EffectiveField
+    from fcnviz.geometry import Axis, Geometry, Located, Region
 
-__all__ = ["Row", "html", "rows", "text"]
+__all__ = ["Row", "html", "of_effective_field", "of_placement", "of_region", "rows", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,51 @@ def number(value: Fraction) -> str:
     size = abs(value)
     digits = count(float(size)) if size.denominator in (1, 2, 4) else f"{size.numerator}/{size.denominator}"
     return f"−{digits}" if value < 0 else digits
+
+
+def of_placement(place: Placement) -> str:
+    """A placement in a line.
+
+    >>> from fcnviz.coordinates import PIXELS
+    >>> print(PIXELS.window(3, padding=1).window(2, stride=2))
+    cells 2 pixels apart, the first at 0.5; each sees 4 pixels
+    """
+    besides = "" if place.shared is None else f", and all of them pixels {_from(place.shared)}"
+    pixels = "pixel" if _field(place) == "1" else "pixels"
+    apart = "pixel" if place.jump == 1 else "pixels"
+    return f"cells {number(place.jump)} {apart} apart, the first at {number(place.start)}; " + (
+        f"each sees {_field(place)} {pixels}{besides}"
+    )
+
+
+def of_region(region: Region) -> str:
+    """A region in a line: what is read of the image, and how far the field goes on outside."""
+    cell = "(" + ", ".join(map(str, region.cell)) + ")"
+    if region.clipped is None:
+        return f"{layout.plain(region.step)}, cell {cell}: sees no pixel of the image"
+    read, box = int(region.pixels.sum()), math.prod(int(span.size) for span in region.clipped)
+    holes = "" if read == box else f", {count(read)} of them read"
+    said = f"{_axes(region.clipped)}{holes}"
+    if region.unclipped is not None and None not in region.unclipped and region.unclipped != region.clipped:
+        said += f"; if the image had no end, {_axes(span for span in region.unclipped if span)}"
+    return f"{layout.plain(region.step)}, cell {cell}: {said}"
+
+
+def _axes(spans: Iterable[Span]) -> str:
+    """The axes with their sizes: "pixels 38…249 × 70…281 (212×212)"."""
+    spans = tuple(spans)
+    return f"pixels {' × '.join(map(_from, spans))} ({'×'.join(number(span.size) for span in spans)})"
+
+
+def _from(span: Span) -> str:
+    return f"{number(span.first)}…{number(span.last)}"
+
+
+def of_effective_field(found: EffectiveField) -> str:
+    """An effective field in a line."""
+    peak = ", ".join(map(str, np.unravel_index(int(found.values.argmax()), found.values.shape)))
+    images = f"{count(found.images)} image{'s' * (found.images != 1)}"
+    return f"mean gradient over {images}, largest {found.values.max():.3g} at pixel ({peak}); {of_region(found.region)}"
 
 
 _HEADS = ("#", "step", "kind", "cells", "axis", "jump", "start", "field", "outside")
@@ -154,7 +203,7 @@ def _html_row(row: Row) -> str:
     cells = [
         f'<td class="number"{layout.side(True)}>{number}</td>',
         f'<th scope="row"{layout.side(False)}>{layout.escaped(name)}</th>',
-        *(f"<td{layout.side(i + 2 in _RIGHT)}>{layout.escaped(cell)}</td>" for i, cell in enumerate(shown)),
+        *(f'<td class="short"{layout.side(i + 2 in _RIGHT)}>{layout.escaped(c)}</td>' for i, c in enumerate(shown)),
     ]
     if row.reason:
         cells.append(f'<td colspan="4"{layout.side(False)}>{layout.escaped(row.reason)}</td>')

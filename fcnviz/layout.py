@@ -85,11 +85,12 @@ body[data-jp-theme-light] .fcnviz-trace{--ink:var(--jp-content-font-color1);--so
 --rule:var(--jp-border-color2);--back:var(--jp-layout-color0);--band:var(--jp-rendermime-table-row-background)}
 .fcnviz-trace{color:var(--ink);background:var(--back);font-size:13px;line-height:1.4}
 .fcnviz-trace .scroll{overflow-x:auto;container-type:inline-size}
+.fcnviz-trace table.steps{color:var(--ink)}
 .fcnviz-trace table.steps{border-collapse:collapse;margin:0;font-size:inherit;font-variant-numeric:tabular-nums}
 .fcnviz-trace table.steps caption{padding:4px 8px 8px;color:var(--soft);white-space:normal}
 .fcnviz-trace table.steps caption b{color:var(--ink)}
 .fcnviz-trace table.steps :is(td,th){padding:2px 7px;border:0;vertical-align:top;font-weight:400}
-.fcnviz-trace table.steps th{white-space:nowrap}
+.fcnviz-trace table.steps :is(th,td.short){white-space:nowrap}
 .fcnviz-trace table.steps thead th{border-bottom:2px solid var(--rule);font-weight:600;vertical-align:bottom}
 .fcnviz-trace table.steps tbody tr{background:var(--back)}
 .fcnviz-trace table.steps tbody:nth-of-type(even) tr{background:var(--band)}

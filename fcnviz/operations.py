@@ -112,7 +112,17 @@ def _flatten(m: Any) -> Facts:
 
 def _norm(m: Any) -> Facts:
     wanted = getattr(m, "num_features", None) or getattr(m, "num_channels", None)
-    return Facts("same", None, {"num_features": wanted} if wanted else {})
+    return Facts("same", None, ({"num_features": wanted} if wanted else {}) | over_map(_takes_statistics(m)))
+
+
+def _takes_statistics(m: Any) -> bool:
+    """True for a norm whose mean is the map's own, as in training; constants otherwise."""
+    return m.training or getattr(m, "running_mean", None) is None
+
+
+def over_map(whole: bool) -> dict[str, bool]:
+    """The setting of a norm each of whose numbers depends on the whole map."""
+    return {"over_map": True} if whole else {}
 
 
 def softmax(dim: int | None) -> Facts:

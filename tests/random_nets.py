@@ -159,6 +159,53 @@ def flattened(draw: random.Random, x: Tensor) -> Layer:
     return lambda x: x.flatten(2).reshape(x.shape)
 
 
+def global_branch(draw: random.Random, x: Tensor) -> Layer:
+    """The map's mean, enlarged to a map again and added."""
+    mode, corners = draw.choice([("nearest", None), ("bilinear", False), ("bilinear", True), ("area", None)])
+
+    def enlarged(x: Tensor) -> Tensor:
+        return x + F.interpolate(F.adaptive_avg_pool2d(x, 1), size=x.shape[2:], mode=mode, align_corners=corners)
+
+    return enlarged
+
+
+def written(draw: random.Random, x: Tensor) -> Layer:
+    """Rows or columns that others are written over, or a map moved into zeros."""
+    dim, into_zeros, gap = draw.choice([2, 3]), draw.random() < 0.5, draw.randint(1, 2)
+
+    def over(x: Tensor) -> Tensor:
+        n = x.shape[dim]
+        y = 1 * x
+        here, there = slice(0, n - n // 2), slice(n // 2, n)
+        y[(..., here, *(slice(None),) * (3 - dim))] = x[(..., there, *(slice(None),) * (3 - dim))]
+        return y
+
+    def moved(x: Tensor) -> Tensor:
+        y = torch.zeros(*x.shape[:2], gap * x.shape[2] + 2, x.shape[3] + 1, dtype=x.dtype)
+        y[:, :, 1 : 1 + gap * x.shape[2] : gap, 1:] = x
+        return y
+
+    return moved if into_zeros else over
+
+
+def norm(draw: random.Random, x: Tensor) -> Layer:
+    """In eval mode: constants."""
+    return positive(nn.BatchNorm2d(2)).eval()
+
+
+def side(draw: random.Random, x: Tensor) -> Layer:
+    """A branch that is thrown away runs last but one; what goes on was made before it."""
+    one, other = conv(draw, x), pool(draw, x)
+
+    def kept(x: Tensor) -> Tensor:
+        y = one(x)
+        other(x)
+        return 1 * y
+
+    kept.parts = [one, other]
+    return kept
+
+
 def head(draw: random.Random, x: Tensor) -> Layer:
     linear = positive(nn.Linear(x[0].numel(), 3))
 
@@ -170,6 +217,7 @@ def head(draw: random.Random, x: Tensor) -> Layer:
 
 
 LAYERS = [conv, conv, same_conv, transposed, pool, pool, adaptive, resize, pad, crop, skip, meet, shuffle]
+LAYERS += [global_branch, written, norm, side]
 LAYERS += [channels_last, gate, halves, flattened, *([conv, same_conv, pool, transposed, crop, skip] * 2)]
 
 

@@ -1,6 +1,7 @@
 """The benchmarks run and fill their tables. No time is asserted here: a number of a busy machine means nothing."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from fcnviz import models
 from fcnviz.patches import patch_cost
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+BROWSER = runpy.run_path(str(Path(__file__).parent / "browser" / "conftest.py"))["find_browser"]()
 HEADING = re.compile(r"^\| (\S.*?) *\| measured +\|", re.M)
 
 
@@ -64,6 +66,14 @@ def test_the_benchmark_of_the_law_fills_its_table():
     rows = [line.split("|")[1:-1] for line in quickly("law.py").splitlines()[2:]]
     assert len(rows) == 4 * 7
     assert all(re.search(r"\d", measured) for _, _, measured, *_ in rows)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no browser to open the page in")
+def test_the_benchmark_of_the_explorer_fills_its_tables():
+    found = tables(quickly("explorer.py"))
+    assert [row["wanted"] for rows in found.values() for row in rows] == ["", "≤ 16", "≥ 20", "≤ 300"]
+    assert all(re.fullmatch(r"[\d.]+ ms", row["measured"]) for rows in found.values() for row in rows)
 
 
 def tables(text):

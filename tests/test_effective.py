@@ -114,12 +114,82 @@ def test_a_cell_that_nothing_moves_has_no_field():
         found.holding(0.5)
 
 
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(2, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c(self.c(x))
+
+
+class Side(nn.Module):
+    """A branch that runs last and is thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.aux = nn.Conv2d(2, 2, 5), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.c(x)
+        self.aux(x)
+        return y
+
+
+def turned(turn) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 2, 3), Call(turn))
+
+
+PAIRS = {
+    "side": (Side(), None, "c", (5, 5)),
+    "first": (Twice(), "c", "c", (3, 3)),
+    "second": (Twice(), "c#2", "c#2", (5, 5)),
+    "part": (turned(lambda x: x.chunk(2, 2)[1]), None, "1.chunk", (3, 3)),
+    "transposed": (turned(lambda x: x.transpose(2, 3)), None, "1.transpose", (3, 3)),
+    "channels last": (turned(lambda x: x.permute(0, 2, 3, 1)), None, "1.permute", (3, 3)),
+    "flattened": (turned(lambda x: x.flatten(2)), None, "1.flatten", (3, 3)),
+    "nothing": (Call(lambda x: x), None, "the image", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_region_and_gradient_are_of_one_cell(name):
+    net, step, called, size = PAIRS[name]
+    found = effective_field(net.double(), torch.rand(2, 2, 12, 14, dtype=torch.float64), (1, 4), step)
+    assert found.region.step == called
+    assert tuple(span.size for span in found.region.clipped) == size
+    assert np.array_equal(found.values > 0, found.region.pixels)
+
+
+def test_a_field_is_read_in_a_line():
+    found = effective_field(even(1), torch.rand(2, 1, 5, 5, dtype=torch.float64))
+    assert str(found) == (
+        "mean gradient over 2 images, largest 1 at pixel (1, 1); 0, cell (2, 2): pixels 1…3 × 1…3 (3×3)"
+    )
+
+
+def test_shares_are_compared_without_rounding_in_the_way():
+    found = effective_field(even(1), torch.zeros(1, 1, 9, 11, dtype=torch.float64), (4, 4))
+    for share in np.linspace(0.34, 0.99, 14):
+        assert found.holding(share) == (Span(3, 5), Span(3, 5))
+
+
 IMAGE = torch.rand(1, 1, 5, 5, dtype=torch.float64)
 REFUSED = [
     (lambda: effective_field(nn.Conv2d(1, 1, 3), torch.rand(9)), "were given; N×C×H×W with numbers"),
-    (lambda: effective_field(nn.Conv2d(1, 1, 9), IMAGE), "Conv2d does not run on"),
+    (lambda: effective_field(nn.Conv2d(1, 1, 9).double(), IMAGE), "Conv2d does not run on"),
     (lambda: effective_field(even(2), IMAGE, step="3"), "at a layer of Sequential: 0, 1"),
     (lambda: effective_field(even(2), IMAGE, (5, 0)), "there are 5×5, from 0"),
+    (
+        lambda: effective_field(models.fcn32s(), torch.rand(1, 3, 32, 32)),
+        "shapes and no numbers \\(conv1_1.weight is on meta",
+    ),
+    (lambda: effective_field(nn.BatchNorm2d(1, affine=False, device="meta"), IMAGE), "running_mean is on meta"),
+    (lambda: effective_field(even(2), IMAGE.float()), "images are torch.float32, the weights torch.float64"),
+    (lambda: effective_field(even(2), IMAGE.int()), "images of torch.int32 were given; gradients need floating point"),
+    (lambda: effective_field(even(2), IMAGE / 0), "no NaN or infinity"),
+    (lambda: effective_field(even(2), IMAGE.numpy()), "images were given as ndarray"),
+    (lambda: effective_field(Call(lambda x: (x * 0).sqrt()), IMAGE), "are not finite"),
     (lambda: effective_field(Gallery(), torch.rand(1, 3, 32, 48)), "name the step whose cell"),
 ]
 

@@ -336,6 +336,24 @@ def test_the_tint_is_on_the_pixels_that_are_read_and_shows_holes():
     assert legend(ax)[0] == "1, cell (3, 5): 17×17 pixels, up to 5 outside the image, 12 of 117 read"
 
 
+def test_one_region_needs_no_list(nested):
+    assert legend(figures.receptive_fields(nested[0])) == legend(figures.receptive_fields(nested[:1]))
+    assert figures.receptive_fields_alt(nested[0]) == figures.receptive_fields_alt(nested[:1])
+
+
+def test_a_box_shows_under_one_that_lies_on_its_edge(nested):
+    ax = figures.receptive_fields([nested[0], nested[0], nested[1]])
+    widths = [patch.get_linewidth() for patch in ax.patches if not patch.get_fill() and not patch.get_hatch()]
+    assert widths[0] > widths[2] == widths[4]
+
+
+def test_no_name_covers_pixels_between_holes():
+    region = geometry(trace(nn.Conv2d(1, 1, 3, dilation=20), (1, 1, 60, 60))).region(0)
+    ax = figures.receptive_fields(region)
+    assert not ax.texts
+    assert ax.images[0].get_array()[..., 3].max() > 0.5
+
+
 def test_regions_lie_on_the_image_that_is_given(nested):
     image = np.random.default_rng(0).random((256, 320, 3))
     ax = figures.receptive_fields(nested, image=image)

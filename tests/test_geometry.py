@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import numpy as np
@@ -292,7 +293,7 @@ REASONS = [
     (nn.Sequential(nn.Unfold(3), nn.ReLU()), "which cells Unfold reads is not known"),
     (Call(lambda x: x.flip(3)), "it turns a map round, which no jump says"),
     (Call(lambda x: x.roll(1, 3)), "it moves cells round the edge, which no jump says"),
-    (nn.InstanceNorm2d(4), "its mean may be one over the whole map; a trace does not tell"),
+    (Call(lambda x: x.cumprod(2)), "each cell is a product of those before it"),
     (Call(lambda x: F.interpolate(x, 3, mode="bilinear", antialias=True)), "antialiased interpolation"),
     (Call(lambda x: x.flatten(2)[..., 1:]), "it cuts a flattened map"),
     (nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 4, 3)), "a window slides over a flattened map"),
@@ -324,17 +325,21 @@ def test_numbers_that_change_their_shape_and_come_back_have_not_moved():
 
 
 @pytest.mark.parametrize(
-    ("net", "words"),
+    "net",
     [
-        (nn.GroupNorm(2, 4), "each cell sees all 8 cells"),
-        (nn.LayerNorm([4, 8, 8]), "each cell sees all 8 cells"),
-        (nn.Softmax(dim=3), "each cell sees all 8 cells"),
-        (Call(lambda x: x * x.mean((2, 3), keepdim=True)), "one cell is spread over the map"),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm([4, 8, 8]),
+        nn.Softmax(dim=3),
+        nn.InstanceNorm2d(4),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        Call(lambda x: F.batch_norm(x, None, None, training=True)),
+        Call(lambda x: x * x.mean((2, 3), keepdim=True)),
     ],
 )
-def test_where_one_cell_sees_all_the_region_is_all(net, words):
+def test_a_cell_that_sees_all_lies_where_it_lay(net):
     found = of(net, 1, 4, 8, 8)
-    assert words in found[-1].axes[1].reason
+    assert [(p.jump, p.start) for p in found[-1].placements] == [(1, 0), (1, 0)]
+    assert found[-1].placements[1].shared == Span(0, 7)
     image, region = torch.rand(1, 4, 8, 8).double(), found.region(-1, (2, 3))
     weights = torch.rand(4).double()
 
@@ -342,6 +347,113 @@ def test_where_one_cell_sees_all_the_region_is_all(net, words):
         return (net.double()(x) ** 2 * weights[:, None, None]).sum(1, keepdim=True)  # sums alone could cancel
 
     assert np.array_equal(region.pixels, read_by(Call(weighted), image, (2, 3)))
+
+
+def test_batch_norm_in_eval_mode_reads_one_cell_and_in_training_all():
+    norm = nn.BatchNorm2d(4)
+    assert of(norm, 1, 4, 8, 8)[0].placements == (PIXELS, PIXELS)
+    trained = geometry(trace(norm.train(), (1, 4, 8, 8), as_is=True))
+    assert trained[0].placements[0].shared == Span(0, 7)
+
+
+def test_a_gate_keeps_jump_and_start_for_all_that_comes_after():
+    stem = nn.Conv2d(4, 4, 3, 2, 1)
+    gated = Call(lambda x: x * x.mean((2, 3), keepdim=True).sigmoid())
+    found = of(nn.Sequential(stem, gated, nn.Conv2d(4, 4, 3, 2, 1)), 1, 4, 16, 18)
+    assert [(p.jump, p.start) for p in found[-1].placements] == [(4, 0), (4, 0)]
+    assert found[-1].placements[0].region(0) == Span(-3, 15) and found[-1].placements[0].shared == Span(-1, 15)
+    assert found.region(-1, (0, 0)).pixels.all()
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "corners", "nearest"])
+def test_one_cell_enlarged_to_a_map_meets_it_without_a_crop(mode):
+    """A global branch, as ASPP has one."""
+    words = {"mode": "bilinear", "align_corners": mode == "corners"} if mode != "nearest" else {"mode": mode}
+
+    def joined(x: Tensor) -> Tensor:
+        return torch.cat(
+            [F.avg_pool2d(x, 3, 1, 1), F.interpolate(F.adaptive_avg_pool2d(x, 1), size=x.shape[2:], **words)], 1
+        )
+
+    found = of(Call(joined), 1, 2, 13, 12)
+    assert [(p.jump, p.start, p.shared.size) for p in found[-1].placements] == [(1, 0, 13), (1, 0, 12)]
+    assert found["interpolate"].axes[0].reason == "one cell is spread over the map"
+    assert np.array_equal(
+        found.region(-1, (2, 3)).pixels, read_by(Call(joined), torch.rand(1, 2, 13, 12).double(), (2, 3))
+    )
+
+
+def written_rows(x: Tensor) -> Tensor:
+    y = 2 * x
+    y[:, :, 0:2] = x[:, :, 5:7]
+    return y
+
+
+def moved_into_zeros(x: Tensor) -> Tensor:
+    y = torch.zeros(1, 2, 10, 11, dtype=x.dtype)
+    y[:, :, 1:-1, 2:-1] = x
+    return y
+
+
+def spread_out(x: Tensor) -> Tensor:
+    y = torch.zeros(1, 2, 16, 8, dtype=x.dtype)
+    y[:, :, ::2] = x
+    return y
+
+
+def written_channel(x: Tensor) -> Tensor:
+    y = 2 * x
+    y[:, :1, 2:] = x[:, 1:, :-2]
+    return y
+
+
+@pytest.mark.parametrize("write", [written_rows, moved_into_zeros, spread_out], ids=lambda f: f.__name__)
+def test_cells_that_are_written_read_what_is_written_and_others_what_was_there(write):
+    found, image = of(Call(write), 1, 2, 8, 8), torch.rand(1, 2, 8, 8).double()
+    for cell in np.ndindex(found[-1].size):
+        assert np.array_equal(found.region(-1, cell).pixels, read_by(Call(write), image, cell)), cell
+
+
+def through_a_part(x: Tensor) -> Tensor:
+    y = 2 * x
+    y[:, :, 1:].add_(x[:, :, :-1])
+    return y + 1
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (written_channel, "it writes over a part of a map, and no axis alone tells"),
+        (through_a_part, "it reads a map of which a part was written in place"),
+    ],
+    ids=["channel", "part"],
+)
+def test_what_is_written_and_cannot_be_followed_says_so(write, words):
+    with pytest.raises(GeometryError, match=words):
+        of(Call(write), 1, 2, 8, 8).region(-1)
+
+
+def test_many_norms_over_the_map_take_no_time_for_each_pair_of_cells():
+    found = of(nn.Sequential(*(nn.GroupNorm(1, 1) for _ in range(4))), 1, 1, 3000, 2)
+    readings = [reading for way in found._found[(0, 0)].ways for reading in way.readings]
+    assert [len(set(reading.cells(5))) for reading in readings] == [1, 1]
+    assert found.region(-1).pixels.all()
+
+
+def test_a_geometry_can_be_stored():
+    found = of(UNet(), 1, 3, 32, 48)
+    again = pickle.loads(pickle.dumps(found))
+    assert again == found
+    assert np.array_equal(again.region(-1).pixels, found.region(-1).pixels)
+
+
+def test_a_placement_a_region_and_a_span_are_read_in_a_line():
+    found = of(nn.Conv2d(1, 1, 3, padding=1, dilation=2), 1, 1, 8, 9)
+    assert str(found[0].placements[0]) == "cells 1 pixel apart, the first at 1; each sees 5 pixels"
+    assert str(found.region(0, (0, 4))) == (
+        "Conv2d, cell (0, 4): pixels 1…3 × 3…7 (3×5), 6 of them read; if the image had no end, pixels −1…3 × 3…7 (5×5)"
+    )
+    assert repr(Span(-1, 3)) == "Span(-1, 3)"
 
 
 def test_tensors_without_pixels_move_no_cell():
@@ -381,8 +493,17 @@ def test_what_is_no_image_is_refused():
 
 def test_a_cell_that_is_not_there_is_refused():
     found = of(nn.MaxPool2d(2), 1, 1, 8, 8)
-    for cell in ((4, 0), (-1, 0), (1,)):
+    for cell in ((4, 0), (-1, 0), (1,), 5, "ab", (1.5, 0)):
         with pytest.raises(InputError, match=r"there are 4×4, from 0"):
             found.region(0, cell)
     with pytest.raises(KeyError, match="no step is named 'pool5'; there are"):
         found["pool5"]
+    for step in ("pool5", 9, None):
+        with pytest.raises(InputError, match=f"step {step!r} was asked for; there are 1 steps: MaxPool2d"):
+            found.region(step)
+
+
+@pytest.mark.parametrize("given", [None, nn.ReLU(), (1, 3, 8, 8)], ids=str)
+def test_what_is_no_trace_is_refused_with_the_way(given):
+    with pytest.raises(InputError, match=r"it reads a trace: geometry\(trace\(model"):
+        geometry(given)

@@ -375,9 +375,13 @@ def test_what_cannot_be_cut_or_followed_is_refused_with_the_reason():
     for ask, words in (
         (lambda: patch_cost(models.vgg16(), 224, 224), "no map N×C×H×W; patches need a fully conv"),
         (lambda: run_patches(net, whole, 24), "patches of 24×24 were asked for; the image is 20×26"),
-        (lambda: run_patches(net, whole, 10, stride=3), "a stride of 3×3 was asked for; a multiple of the net's own"),
+        (lambda: run_patches(net, whole, 10, stride=3), "cells of the dense map lie 2×2 pixels apart"),
         (lambda: run_patches(net, whole, 2), "Sequential does not run on 2×2: "),
         (lambda: run_patches(net, whole, 10, batch=0), "batches of 0 patches"),
+        (lambda: run_patches(net, whole.numpy(), 10), "one image is needed, a tensor C×H×W, and it was given ndarray"),
+            (lambda: run_patches(net, (3, 20, 26), 10), "a tensor C×H×W, and it was given tuple"),
+        (lambda: run_patches(net, whole, 10.0), "a size of 10.0 was asked for; it is one whole number of pixels"),
+        (lambda: run_patches(net, whole, (10, 10, 3)), "a size of .10, 10, 3. was asked for; it is one whole"),
         (lambda: run_patches(net, whole.expand(2, 3, 20, 26), 10), "the image is 2×3×20×26; one image"),
         (lambda: run_patches(models.vgg16("conv"), image((224, 224)), 224), "on meta there are no numbers to compare"),
         (lambda: run_patches(net, image((20, 26)), 10), "the image is float32 on cpu, the model float64 on cpu"),
@@ -391,3 +395,28 @@ def test_what_cannot_be_cut_or_followed_is_refused_with_the_reason():
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             ask()
+
+
+def test_the_cost_says_how_many_patches_really_fit():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2), nn.Conv2d(4, 2, 8))
+    cost = patch_cost(net, 64, 34)
+    assert (cost.answers, cost.fitting) == ((9, 9), (8, 8))
+    assert run_patches(net, torch.rand(3, 64, 64), 34).grid == cost.fitting
+    assert "patches that lie within the image: 8×8" in str(cost)
+    assert f"{cost.ratio:.2f} times as many" in cost._repr_html_()
+
+
+def test_a_run_says_how_far_apart_the_answers_are():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)).double()
+    run = run_patches(net, torch.rand(3, 9, 11, dtype=torch.float64), 5)
+    assert f"{int(run.equal.sum())} of 35" in str(run) and "5×7 patches of 5×5, 1×1 pixels apart" in str(run)
+    assert run.eps * float(run.dense.abs().max()) * torch.finfo(torch.float64).eps == pytest.approx(
+        run.differences.max()
+    )
+    assert "largest difference" in run._repr_html_()
+
+
+def test_zeros_that_are_equal_are_no_error():
+    net = nn.Conv2d(3, 2, 3, bias=False)
+    run = run_patches(net, torch.zeros(3, 5, 5), 3)
+    assert run.relative_errors.max() == 0 and run.eps == 0 and run.equal.all()

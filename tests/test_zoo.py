@@ -147,7 +147,5 @@ def test_at_larger_sizes_its_map_has_the_size_of_its_law(name: str) -> None:
 
 
 def test_a_classifier_that_picks_features_by_number_is_refused_by_name() -> None:
-    with pytest.raises(
-        SurgeryError, match=r"CondenseNet cannot be cast: output.index_select: what comes"
-    ):
+    with pytest.raises(SurgeryError, match=r"CondenseNet cannot be cast: output.index_select: what comes"):
         convolutionalize(built("condensenet.condensenet74_c4_g4"), (1, 3, 224, 224))

@@ -6,6 +6,7 @@ Beside each picture there is a function that says it in words, for those who do 
 from fcnviz.figures.alignment import alignment, alignment_alt
 from fcnviz.figures.canvas import colours
 from fcnviz.figures.captioned import Picture, captioned
+from fcnviz.figures.cuts import blocks, blocks_alt, never_read, never_read_alt
 from fcnviz.figures.fields import effective_field, effective_field_alt, receptive_fields, receptive_fields_alt
 from fcnviz.figures.learning import (
     heat,
@@ -19,7 +20,14 @@ from fcnviz.figures.learning import (
     reading,
     reading_alt,
 )
-from fcnviz.figures.numbering import batch_in_rows, batch_in_rows_alt, row_as_kernel, row_as_kernel_alt
+from fcnviz.figures.numbering import (
+    batch_in_rows,
+    batch_in_rows_alt,
+    rearranged,
+    rearranged_alt,
+    row_as_kernel,
+    row_as_kernel_alt,
+)
 from fcnviz.figures.patch_rings import rings, rings_alt
 from fcnviz.figures.sizes import accepted_sizes, alt
 from fcnviz.figures.spreading import spread, spread_alt, tents, tents_alt
@@ -33,6 +41,8 @@ __all__ = [
     "alt",
     "batch_in_rows",
     "batch_in_rows_alt",
+    "blocks",
+    "blocks_alt",
     "captioned",
     "colours",
     "effective_field",
@@ -45,10 +55,14 @@ __all__ = [
     "ladder_bars_alt",
     "losses",
     "losses_alt",
+    "never_read",
+    "never_read_alt",
     "places",
     "places_alt",
     "reading",
     "reading_alt",
+    "rearranged",
+    "rearranged_alt",
     "receptive_fields",
     "receptive_fields_alt",
     "rings",

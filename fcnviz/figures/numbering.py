@@ -15,7 +15,9 @@ from fcnviz.arithmetic import count
 from fcnviz.errors import InputError
 from fcnviz.figures.canvas import FONT, RUNS, STOPS, ink
 
-__all__ = ["batch_in_rows", "batch_in_rows_alt", "row_as_kernel", "row_as_kernel_alt"]
+__all__ = [
+    *("batch_in_rows", "batch_in_rows_alt", "rearranged", "rearranged_alt", "row_as_kernel", "row_as_kernel_alt"),
+]
 
 PAPERS = (RUNS[0], STOPS[3], RUNS[2], STOPS[2], RUNS[1], STOPS[1])  # far apart in lightness, one after the other
 MOST_COLUMNS = 48
@@ -84,6 +86,59 @@ def _block(ax: Axes, left: float, top: float, number: int, colour: int) -> None:
     paper = PAPERS[colour % len(PAPERS)]
     ax.add_patch(Rectangle((left, top), 1, 1, fc=paper, ec="white", lw=1.2))
     ax.text(left + 0.5, top + 0.52, str(number), fontsize=FONT - 1, ha="center", va="center", color=ink(paper))
+
+
+# One channel in two arrangements
+
+
+def rearranged(before: tuple[int, int], after: tuple[int, int], ax: Axes | None = None) -> Axes:
+    """The cells of one channel, numbered as flatten reads them, in maps of two shapes with as many cells.
+
+    A colour stands for a row of the first map. Of many rows the first and the last ones are drawn.
+
+    Raises:
+        InputError: shapes with different counts of cells, or more cells in a row than a page has room for.
+    """
+    _check_rearranged(before, after)
+    drawn, gap = [_drawn(rows) for rows, _ in (before, after)], 3.5
+    wide, high = before[1] + gap + after[1] + 2.5, max(map(len, drawn))
+    if ax is None:
+        scale = min(0.36, 7.6 / wide)
+        ax = plt.figure(figsize=(8, scale * (high + 1.5))).add_axes((0.02, 0.02, scale * wide / 8, 0.96))
+    ax.set(xlim=(-0.1, wide), ylim=(high + 0.1, -1.3), aspect="equal")
+    ax.set_axis_off()
+    for left, (rows, columns), lines in ((0, before, drawn[0]), (before[1] + gap, after, drawn[1])):
+        ax.text(left, -0.3, f"{rows}×{columns}", fontsize=FONT, va="bottom")
+        for line, row in enumerate(lines):
+            if row is None:
+                ax.text(left + columns / 2, line + 0.5, "⋮", fontsize=FONT, ha="center", va="center")
+                continue
+            ax.text(left + columns + 0.2, line + 0.52, f"row {row}", fontsize=FONT - 1, va="center")
+            for column in range(columns):
+                number = row * columns + column
+                _block(ax, left + column, line, number, number // before[1])
+    return ax
+
+
+def rearranged_alt(before: tuple[int, int], after: tuple[int, int]) -> str:
+    """The picture of `rearranged` in words."""
+    _check_rearranged(before, after)
+    first, second = before[1], after[1]
+    maps = f"Two maps of {count(math.prod(before))} cells, numbered row by row: {_across(before)} and {_across(after)}"
+    where = f"row {first // second}, column {first % second}"
+    return f"{maps}. Cell {first} starts row 1 of the first map, right below cell 0. In the second it is at {where}."
+
+
+def _across(sizes: tuple[int, int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _check_rearranged(before: tuple[int, int], after: tuple[int, int]) -> None:
+    asked = f"maps of {_across(before)} and of {_across(after)} cells"
+    if math.prod(before) != math.prod(after) or min(*before, *after) < 1:
+        raise InputError(f"{asked} were to be compared; they have to have as many")
+    if before[1] + after[1] > MOST_COLUMNS:
+        raise InputError(f"{asked} were to be drawn; there is room for {MOST_COLUMNS} side by side")
 
 
 # A batch in rows

@@ -7,16 +7,17 @@ An axis of the image lies along some axis of a tensor, moves when axes are permu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
-from fcnviz.coordinates import SAME, Reading, copying, cropping, resizing, transposing, windowed
+from fcnviz.coordinates import SAME, SPREAD, Reading, copying, cropping, resizing, transposing, whole, windowed
 from fcnviz.errors import GeometryError
 from fcnviz.nested import leaves
-from fcnviz.records import Output, Shape, Step
+from fcnviz.records import Output, Shape, Source, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,24 @@ def carries_pixels(step: Step) -> bool:
     return step.kind not in _MADE_FROM_SHAPES
 
 
+def writes(step: Step) -> bool:
+    """True for a call that writes into its first tensor."""
+    return step.is_call and (step.kind.endswith("_") or step.kind in _IN_PLACE)
+
+
+def maps_of(step: Step) -> tuple[Source | None, ...]:
+    """Where the inputs come from that may be maps: not those that a convolution or a Linear uses as weights."""
+    return step.sources[:1] if step.operation in ("conv", "conv_transpose", "linear") else step.sources
+
+
+def shares_memory(step: Step) -> bool:
+    """True for a step whose output may be a view of its input: what is written into one stands in both."""
+    return step.operation in (None, "slice", "reshape", "flatten", "permute") and step.kind not in _IN_PLACE
+
+
+_IN_PLACE = frozenset(("setitem", "iadd", "isub", "imul", "idiv", "itruediv", "ifloordiv", "imod", "ipow"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """One axis of the image in one step."""
@@ -110,8 +129,7 @@ class _Case:
 
     def whole(self) -> Link:
         """Every cell reads all cells, and stays where it is."""
-        n = self.one.size
-        return self.link(self.one, Reading(lambda cell: range(n), reason=f"each cell sees all {n} cells"))
+        return self.link(self.one, whole(self.one.size))
 
 
 Rule = Callable[[_Case], Link]
@@ -178,6 +196,8 @@ def _adaptive(case: _Case) -> Link:
 def _averaged(case: _Case) -> Link:
     """Of n cells in m windows, window i reads from ⌊i·n/m⌋ up to ⌈(i + 1)·n/m⌉."""
     n, m = case.one.size, case.shape[cast(int, case.one.dim)]
+    if n == 1:
+        return case.link(replace(case.one, size=m), _spread(n, m))
     windows = [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
     sizes = {len(window) for window in windows}
     strides = {after.start - before.start for before, after in pairwise(windows)}
@@ -185,7 +205,11 @@ def _averaged(case: _Case) -> Link:
     if len(sizes) == 1 and len(strides) <= 1 and 0 not in strides:
         return case.link(track, windowed(sizes.pop(), max(strides, default=1)))
     reason = f"{n} cells into {m} are windows of {_or(sizes)} cells, {_or(strides)} apart: they have no one jump"
-    return case.link(track, Reading(lambda i: windows[i] if 0 <= i < m else (), reason=reason))
+    return case.link(track, Reading(partial(_listed, windows), reason=reason))
+
+
+def _listed(windows: Sequence[range], cell: int) -> Iterable[int]:
+    return windows[cell] if 0 <= cell < len(windows) else ()
 
 
 def _or(numbers: Iterable[int]) -> str:
@@ -207,8 +231,8 @@ def _interpolate(case: _Case) -> Link:
     if mode == "area":
         return _averaged(case)
     n, m = case.one.size, case.shape[cast(int, case.one.dim)]
-    if n == m:  # copied, whatever factor was asked for
-        return case.link(case.one)
+    if n == m or n == 1:  # copied, whatever factor was asked for
+        return case.link(replace(case.one, size=m), _spread(n, m))
     step = _step_of_resizing(settings, place, n, m)
     return case.link(replace(case.one, size=m), _resized(mode, step, bool(settings.get("align_corners"))))
 
@@ -314,10 +338,8 @@ def _broadcast(case: _Case) -> Link:
 
 
 def _spread(before: int, after: int) -> Reading:
-    """One cell that is added to, or multiplied with, every cell of a map."""
-    if before == after:
-        return SAME
-    return Reading(lambda cell: (0,), reason="one cell is spread over the map")
+    """One cell that is copied to, added to, or multiplied with every cell of a map."""
+    return SAME if before == after else SPREAD
 
 
 def _shifted(track: Track, by: int) -> Track:
@@ -349,6 +371,47 @@ def _stack(case: _Case) -> Link:
     along, track = case.step.settings["dim"] % len(case.shape), _agreed(case.given)
     moved = track if track.dim is None or track.dim < along else _shifted(track, 1)
     return Link(moved, tuple(SAME if one else None for one in case.given))
+
+
+# Writing
+
+
+def _written(case: _Case) -> Link:
+    """y[index] = x: each cell that is written reads x, the others what was in y."""
+    index, (base, *values), rank = case.step.settings.get("index"), case.given, len(case.shape)
+    if index is None or len(values) > 1 or not all(entry is ... or isinstance(entry, slice) for entry in index):
+        raise GeometryError("it writes to single cells, or to cells that other numbers name")
+    entries = [entry for _, _, entry in _indexed(index, rank)]
+    cells = [range(*entry.indices(n)) for entry, n in zip(entries, case.shape, strict=True)]
+    parts = [dim for dim, n in enumerate(case.shape) if len(cells[dim]) < n]
+    tracks = [
+        track and _shifted(track, rank - len(s)) for track, s in zip(case.given, case.step.input_shapes, strict=True)
+    ]
+    along = _axis_written(tracks)
+    if base and len(parts) > 1:
+        raise GeometryError("it writes over a part of a map, and no axis alone tells which cells keep what they were")
+    kept = Reading(partial(_outside, cells[along]), Fraction(1)) if parts in ([], [along]) else SAME
+    brought = [_brought(track, cells[along]) if track else None for track in tracks[1:]]
+    return Link(Track(along, case.shape[along]), (kept if base else None, *brought))
+
+
+def _axis_written(tracks: Sequence[Track | None]) -> int:
+    """The one axis of the tensor along which all lie."""
+    dims = {track.dim for track in tracks if track}
+    if len(dims) > 1 or None in dims or any(track.folded for track in tracks if track):
+        raise GeometryError("it writes a map along another axis than it lay")
+    return cast(int, dims.pop())
+
+
+def _outside(cells: range, cell: int) -> Iterable[int]:
+    return () if cell in cells else (cell,)
+
+
+def _brought(value: Track, cells: range) -> Reading:
+    """Cell j of what is written becomes the one that `cells` names."""
+    if value.size != len(cells):
+        raise GeometryError("it writes one cell to many")
+    return transposing(1, cells.step, -cells.start)
 
 
 # Axes that move
@@ -396,25 +459,43 @@ def _same(case: _Case) -> Link:
     kind, settings, track = case.step.kind.strip("_"), case.step.settings, case.one
     if track.dim is None or len(case.shape) != len(case.entered):
         return _reshape(case)
-    if kind in _MOVES or kind in _MAY_READ_ALL:
-        raise GeometryError(_MOVES.get(kind) or "its mean may be one over the whole map; a trace does not tell")
-    normalized = range(len(case.shape) - len(settings.get("normalized_shape", ())), len(case.shape))
-    softmax = settings.get("softmax_dim")
-    mixes = (
-        kind in _READ_ALL or track.dim in normalized or (softmax is not None and softmax % len(case.shape) == track.dim)
-    )
-    return case.whole() if mixes and track.size > 1 else case.link(track)
+    if case.shape != case.entered:
+        raise GeometryError(f"{tuple(case.entered)} became {tuple(case.shape)}: which cells it reads is not known")
+    rank = len(case.shape)
+    if kind in _MOVES and track.dim in _along(settings, rank):
+        raise GeometryError(_MOVES[kind])
+    if kind in _OVER_CHANNELS and track.dim == rank - _OVER_CHANNELS[kind](rank):
+        raise GeometryError("it mixes channels, and an axis of the image lies where they are")
+    return case.whole() if track.size > 1 and _mixes(settings, kind, track.dim, rank) else case.link(track)
+
+
+def _along(settings: Mapping[str, Any], rank: int) -> Collection[int]:
+    """The axes that a call works along; all if it names none."""
+    return {dim % rank for dim in settings.get("dims", range(rank))}
+
+
+def _mixes(settings: Mapping[str, Any], kind: str, dim: int, rank: int) -> bool:
+    """True where each cell depends on all the others along the axis."""
+    normalized = range(rank - len(settings.get("normalized_shape", ())), rank)
+    softmax = settings.get("softmax_dim", -1 - rank)
+    if softmax is None:
+        softmax = 0 if rank in (0, 1, 3) else 1  # what torch takes where no axis is given
+    along = kind == "normalize" and dim in _along(settings, rank)
+    return bool(settings.get("over_map")) or dim in normalized or along or (softmax >= -rank and softmax % rank == dim)
 
 
 _MOVES = {
     "flip": "it turns a map round, which no jump says",
     "roll": "it moves cells round the edge, which no jump says",
     "cumsum": "each cell is a sum of those before it",
+    "cumprod": "each cell is a product of those before it",
 }
-_READ_ALL = frozenset(("GroupNorm", "group_norm"))
-_MAY_READ_ALL = frozenset(
-    ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm", "layer_norm", "rms_norm", "normalize")
-)
+# How far from the end the channels lie.
+_OVER_CHANNELS: dict[str, Callable[[int], int]] = {
+    **dict.fromkeys(("LocalResponseNorm", "local_response_norm", "CrossMapLRN2d"), lambda rank: rank - 1),
+    **dict.fromkeys(("ChannelShuffle", "channel_shuffle"), lambda rank: rank - 1),
+    "Softmax2d": lambda rank: 3,
+}
 _MADE_FROM_SHAPES = frozenset(
     (
         "zeros_like",
@@ -453,6 +534,7 @@ _BY_OPERATION: dict[str, Rule] = {
 }
 _BY_KIND: dict[str, Rule] = {
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "tensor_split"), _split),
+    "setitem": _written,
     **dict.fromkeys(("squeeze", "unsqueeze", "unflatten", "Unflatten", "view_as", "reshape_as"), _reshape),
 }
 

@@ -8,17 +8,18 @@ holes between dilated taps show.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcnviz.coordinates import PIXELS, SAME, Placement, Reading, Span, crop_offset, joined
+from fcnviz.coordinates import PIXELS, SAME, SPREAD, Placement, Reading, Span, crop_offset, hull, joined
 from fcnviz.errors import GeometryError, InputError
-from fcnviz.geometry.links import Link, Track, carries_pixels, links
+from fcnviz.geometry.links import Link, Track, carries_pixels, links, maps_of, shares_memory, writes
 from fcnviz.nested import leaves
 from fcnviz.records import Shape, Source, Step, Trace
 
@@ -38,6 +39,8 @@ class Axis:
         reason: why not; "" for a step that is placed.
         offset: for maps that meet and do not lie on each other, the cells to cut from the start of the first; negative
             where the second is the one to cut. None elsewhere, and where their cells are not equally far apart.
+        shared: what every cell sees, wherever it lies, of a map made of one cell: it lies where the map does that it
+            meets. None elsewhere.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Axis:
     placement: Placement | None
     reason: str = ""
     offset: Fraction | None = None
+    shared: Span | None = None
 
     @property
     def size(self) -> int:
@@ -106,6 +110,11 @@ class Region:
     clipped: tuple[Span, ...] | None
     pixels: NDArray[np.bool_] = field(repr=False)
 
+    def __str__(self) -> str:
+        from fcnviz.geometrytable import of_region
+
+        return of_region(self)
+
 
 @dataclass(frozen=True, slots=True)
 class _Way:
@@ -145,7 +154,7 @@ class Geometry(Sequence[Located]):
         """What a cell of a step sees of the image; the middle one if none is named.
 
         Raises:
-            InputError: no such cell.
+            InputError: no such step, or no such cell.
             GeometryError: a step on whose way from the image there is one whose reads are not known.
 
         >>> from torch import nn
@@ -157,14 +166,22 @@ class Geometry(Sequence[Located]):
         >>> int(region.pixels.sum())
         6
         """
-        located = self[step]
+        located = self._step(step)
         if not located.axes:
             raise GeometryError(f"{located.name} ({located.kind}) has no regions: {located.reason}")
-        place = tuple(size // 2 for size in located.size) if cell is None else tuple(cell)
-        if len(place) != len(located.size) or any(not 0 <= i < n for i, n in zip(place, located.size, strict=False)):
-            raise InputError(f"cell {place} of {located.name} was asked for; there are {_by(located.size)}, from 0")
+        place = tuple(size // 2 for size in located.size) if cell is None else _cell(cell, located)
         pixels = self._pixels(located, place)
         return Region(located.name, place, _unclipped(located, place), _box(pixels), pixels)
+
+    def _step(self, step: str | int) -> Located:
+        try:
+            found = self[step]
+        except (KeyError, IndexError, TypeError) as error:
+            names = ", ".join(one.name for one in self.steps)
+            raise InputError(f"step {step!r} was asked for; there are {len(self)} steps: {names}") from error
+        if not isinstance(found, Located):
+            raise InputError(f"steps {step} were asked for; a region is what a cell of one step sees")
+        return found
 
     def _pixels(self, located: Located, cell: tuple[int, ...]) -> NDArray[np.bool_]:
         """Backwards from a cell: of each map the cells that reach it, at last of the image."""
@@ -213,11 +230,11 @@ class Geometry(Sequence[Located]):
 def geometry(found: Trace) -> Geometry:
     """Where the cells of every step lie on the image, the first input of the trace, N×C× one to three sizes.
 
-    Tensors that carry no pixels (positions, other inputs) move no cell. Batch normalisation is taken as in eval mode,
-    where its means are constants.
+    Tensors that carry no pixels (positions, other inputs) move no cell. What batch normalisation reads is
+    what it reads in the mode that was traced; in eval mode its means are constants.
 
     Raises:
-        InputError: a first input that is no image.
+        InputError: something else than a trace; a first input that is no image.
 
     >>> from torch import nn
     >>> from fcnviz import trace
@@ -226,13 +243,20 @@ def geometry(found: Trace) -> Geometry:
     >>> print(rows.jump, rows.start, rows.field)
     2 31/2 32
     """
+    given: object = found
+    if not isinstance(given, Trace):
+        words = "geometry(trace(model, (1, 3, 256, 256)))"
+        raise InputError(f"geometry was given {type(given).__name__}; it reads a trace: {words}")
     shape = found.input_shapes[0]
     if len(shape) - 2 not in NAMES:
         raise InputError(f"the first input is {_by(shape) or 'one number'}; an image N×C×H×W has cells to place")
     image = tuple(shape[2:])
     known: dict[Source, _Found] = {IMAGE: _Found(_of_image(image))}
+    shares = written = False
     for step in found:
-        known.update(_outputs(step, known, found))
+        written |= shares and writes(step)
+        shares |= shares_memory(step)
+        known.update(_outputs(step, known, found, written))
     return Geometry(found.model, image, tuple(_located(step, known) for step in found), known)
 
 
@@ -246,12 +270,20 @@ def _located(step: Step, known: Mapping[Source, _Found]) -> Located:
     return Located(step.index, step.name, step.kind, found.axes, found.reason)
 
 
-def _outputs(step: Step, known: Mapping[Source, _Found], found: Trace) -> Iterator[tuple[Source, _Found]]:
-    """What becomes known by one step, for each of its outputs; nothing if no pixel comes in."""
+def _outputs(
+    step: Step, known: Mapping[Source, _Found], found: Trace, written: bool
+) -> Iterator[tuple[Source, _Found]]:
+    """What becomes known by one step, for each of its outputs; nothing if no pixel comes in.
+
+    Once a part of a map has been written into, a tensor that no step made may be the map, and hold pixels.
+    """
     given = [source if source in known and carries_pixels(step) else None for source in step.sources]
     number_of_outputs = sum(1 for _ in leaves(step.output_shape, Shape))
     if found.failure and step is found.failure.step:
         yield Source(step.index, 0), _Found(reason="it failed")
+    elif written and None in maps_of(step) and carries_pixels(step):
+        for number in range(number_of_outputs):
+            yield Source(step.index, number), _Found(reason=_WRITTEN)
     elif any(given):
         for number in range(number_of_outputs):
             yield Source(step.index, number), _output(step, number, given, known, found)
@@ -279,6 +311,9 @@ def _output(
     return _Found(tuple(_placed(link, way, names, given) for link, way in zip(found, before, strict=True)), tuple(ways))
 
 
+_WRITTEN = "it reads a map of which a part was written in place, after which no step tells what stands there"
+
+
 def _after(reason: str, name: str) -> str:
     return reason if reason.startswith("comes after ") else f"comes after {name}"
 
@@ -294,17 +329,27 @@ def _placed(
     first = next(iter(before.values()))
     axis = Axis(first.name, first.pixels, link.track, None)
     for source, one in before.items():
-        if one.placement is None:
+        if one.placement is None and one.shared is None:
             return _without(axis, _after(one.reason, names[source]))
+    ways = [(source, reading) for source, reading in zip(given, link.readings, strict=True) if source and reading]
+    shared = hull(_everywhere(before[source], reading) for source, reading in ways)
     try:
         carried = [
-            (names[source], before[source].placement.read(reading))  # type: ignore[union-attr]  # none is None here
-            for source, reading in zip(given, link.readings, strict=True)
-            if source is not None and reading is not None
+            (names[source], place.read(reading))
+            for source, reading in ways
+            if (place := before[source].placement) is not None and reading is not SPREAD
         ]
     except GeometryError as error:
         return _without(axis, str(error))
-    return _met(axis, carried)
+    if not carried:
+        return replace(_without(axis, SPREAD.reason), shared=shared)
+    met = _met(axis, carried)
+    return met if met.placement is None else replace(met, placement=met.placement.sharing(shared))
+
+
+def _everywhere(axis: Axis, reading: Reading) -> Span | None:
+    """What every cell sees of an input, wherever it lies."""
+    return axis.shared if axis.placement is None else axis.placement.everywhere(reading.everywhere)
 
 
 def _without(axis: Axis, reason: str, offset: Fraction | None = None) -> Axis:
@@ -334,6 +379,17 @@ def _off(one: str, other: str, offset: Fraction) -> str:
 # Backwards
 
 
+def _cell(asked: Sequence[int], located: Located) -> tuple[int, ...]:
+    try:
+        place = tuple(operator.index(i) for i in asked)
+    except TypeError:
+        place = ()
+    if len(place) != len(located.size) or any(not 0 <= i < n for i, n in zip(place, located.size, strict=True)):
+        told = tuple(asked) if isinstance(asked, tuple | list) else repr(asked)
+        raise InputError(f"cell {told} of {located.name} was asked for; there are {_by(located.size)}, from 0")
+    return place
+
+
 def _only(size: tuple[int, ...], cell: tuple[int, ...]) -> NDArray[np.bool_]:
     mask = np.zeros(size, dtype=bool)
     mask[cell] = True
@@ -354,6 +410,8 @@ def _read_along(mask: NDArray[np.bool_], axis: int, reading: Reading, size: int)
     for cell in np.flatnonzero(across.reshape(len(across), -1).any(axis=1)):
         for read in reading.within(int(cell), size):
             found[read] |= across[cell]
+    if len(reading.everywhere):
+        found |= across.any(axis=0)  # whichever cell it is, it reads all of these
     return np.moveaxis(found, 0, axis)
 
 
