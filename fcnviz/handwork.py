@@ -217,15 +217,21 @@ def _folded(line: str) -> list[str]:
 
 def html(work: Handwork) -> str:
     """The sheet for a notebook; alignment stands in style attributes, which a notebook keeps."""
-    return _page_html(sheet(work))
+    page = sheet(work)
+    summary = "<summary>All digits, and what is rounded</summary>"
+    return _page_html(page, f"<details>{summary}{_lines_html(page.answers)}</details>")
 
 
-def _page_html(page: Sheet) -> str:
+def _lines_html(lines: Sequence[str]) -> str:
+    return f"<p>{'<br>'.join(map(_escape, lines))}</p>"
+
+
+def _page_html(page: Sheet, last: str) -> str:
     parts = [f"<p><b>{_escape(page.title)}</b><br>{'<br>'.join(map(_escape, page.facts))}</p>"]
     parts += [f'<div style="display:flex;flex-wrap:wrap;gap:0 2em">{"".join(map(_table, page.grids))}</div>']
     for title, sums in page.sums:
         parts.append(f"<p><b>{_escape(title)}</b><br>{'<br>'.join(map(_escape, sums))}</p>")
-    parts.append(f"<p>{'<br>'.join(map(_escape, page.answers))}</p>")
+    parts.append(last)
     return f'<div class="fcnviz-sum">{"".join(parts)}</div>\n'
 
 
@@ -307,7 +313,8 @@ def overlap_text(found: Overlap) -> str:
 
 def overlap_html(found: Overlap) -> str:
     """The sheet for a notebook."""
-    return _page_html(overlap_sheet(found))
+    page = overlap_sheet(found)
+    return _page_html(page, _lines_html(page.answers))
 
 
 def border_text(found: Border) -> str:

@@ -527,8 +527,12 @@ def _union(paths: Sequence[Path]) -> Path:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar of the sizes decided, for a law that takes longer than a second."""
+    """A bar of the share of sizes decided, for a law that takes longer than a second.
+
+    It foretells no end: one path may decide one size or nearly all, so the time so far says nothing of the time left.
+    """
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc="law", unit=" sizes", unit_scale=True, delay=1.0, leave=False) as bar:
+    shown = "{desc} {percentage:3.0f}%|{bar}| {elapsed}"
+    with tqdm(total=total, desc="checking sizes", bar_format=shown, delay=1.0, leave=False) as bar:
         yield bar.update

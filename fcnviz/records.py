@@ -167,6 +167,11 @@ class Failure:
         """Ways out, the likeliest first."""
         return self._diagnosis.remedies
 
+    def _repr_html_(self) -> str:
+        from fcnviz import table
+
+        return table.failure_html(self)
+
     @cached_property
     def _diagnosis(self) -> Diagnosis:
         from fcnviz.diagnosis import diagnose  # asked for only when somebody reads it

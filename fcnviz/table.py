@@ -15,7 +15,7 @@ from fcnviz import arithmetic, layout
 from fcnviz.arithmetic import count, line
 from fcnviz.records import Failure, Output, Shape, Step, Trace
 
-__all__ = ["Row", "Sum", "html", "rows", "shape_text", "text", "window_text"]
+__all__ = ["Row", "Sum", "failure_html", "html", "rows", "shape_text", "text", "window_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,15 +367,22 @@ def _html_sum(sum: Sum) -> str:
 
 
 def _html_failure(failure: Failure) -> str:
+    return f'<tr class="why"><td colspan="8"{layout.side(False)}>{_html_reasons(failure)}</td></tr>'
+
+
+def failure_html(failure: Failure) -> str:
+    """What a table of steps says below the one that failed, by itself."""
+    return f'<div class="fcnviz-failure">{_html_reasons(failure)}</div>\n'
+
+
+def _html_reasons(failure: Failure) -> str:
     where = f"<div>Called from {layout.escaped(layout.plain(failure.where))}</div>" if failure.where else ""
     ways = "".join(f"<li>{layout.with_code(layout.plain(remedy))}</li>" for remedy in failure.remedies)
     said = "<br>".join(layout.escaped(layout.plain(line)) for line in failure.message.splitlines())
     return (
-        f'<tr class="why"><td colspan="8"{layout.side(False)}>'
         f"<div><b>{_MARK} {layout.with_code(layout.plain(failure.explanation))}</b></div>"
         f"<div>PyTorch says: <code>{said}</code></div>{where}"
         + (f"<div>Ways out:<ol>{ways}</ol></div>" if ways else "")
-        + "</td></tr>"
     )
 
 

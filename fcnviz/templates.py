@@ -99,12 +99,14 @@ def learn(
     formulas: Iterable[Tree],
     telling: Iterable[Tree] = (),
     said_there: Callable[[Sizes], bool] = lambda at: True,
+    beside: Callable[[Tree], Iterable[Sizes]] = lambda condition: (),
 ) -> Text | None:
     """The template of what `say` says, learned at `sizes` and right at all of them and at `further` ones; or None.
 
     Numbers are made of `formulas`; which words are said is told by comparing two of `telling` (of all, if there is
     none), or one of them with a number. Where other words begin, the border is sought between the sizes: only sizes
-    for which `said_there` holds are asked about.
+    for which `said_there` holds are asked about. `beside` gives sizes at which a comparison is just decided, one way or
+    the other: there the speaker is asked too.
 
     >>> say = lambda at: f"{at['H']} cells" if at["H"] > 1 else "one cell"
     >>> some = [{"H": h} for h in range(1, 9)]
@@ -119,7 +121,9 @@ def learn(
         found = _Listener(heard, said, trees, asides).text()
         wrong = [at for at, word in zip(further, words, strict=True) if found is None or _at(found, at) != word]
         if found is not None and not wrong:
-            wrong = list(_borders(found, heard, said, say, said_there))
+            doubtful = (at for condition in _conditions(found) for at in beside(condition))
+            wrong = [at for at in doubtful if _at(found, at) != say(at)]
+            wrong = wrong or list(_borders(found, heard, said, say, said_there))
             if not wrong:
                 return found
         new = [at for at in wrong if at not in heard][:16]
@@ -127,6 +131,13 @@ def learn(
             return None
         heard, said = [*heard, *new], [*said, *map(say, new)]
     return None
+
+
+def _conditions(text: Text) -> Iterator[Tree]:
+    if isinstance(text, Choice):
+        yield text.condition
+        yield from _conditions(text.yes)
+        yield from _conditions(text.no)
 
 
 def _borders(

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from html import escape
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fcnviz.errors import InputError
 from fcnviz.exercises import LESSONS, AnswerSheet, Question, Score, answer_sheet, check, exercise, kinds, question
 from fcnviz.exercises.course import DRAWN, stands_in
+from fcnviz.exercises.quiz import NONE_OF_THESE
 from fcnviz.exercises.reading import shown
 from fcnviz.surgery import convolutionalize
 
@@ -271,8 +273,16 @@ def views_that_agree(asked):
     linear, sizes = linear_and_sizes(asked)
     x = torch.rand(1, *sizes)
     kernels = {choice: eval(choice, {"linear": linear}) for choice in asked.choices}
+    return {choice for choice, kernel in kernels.items() if answers_as(linear, kernel, x)}
+
+
+def answers_as(linear, kernel, x):
     wanted = linear(x.flatten(1))
-    return {c for c, k in kernels.items() if torch.allclose(F.conv2d(x, k, linear.bias).flatten(1), wanted, atol=1e-5)}
+    try:
+        given = F.conv2d(x, kernel, linear.bias).flatten(1)
+    except RuntimeError:
+        return False
+    return given.shape == wanted.shape and torch.allclose(given, wanted, atol=1e-5)
 
 
 def kernels_of_the_heads(asked):
@@ -784,11 +794,101 @@ def test_a_choice_is_pressed_and_several_are_ticked():
     quiz.check_button.click()
     assert "✓ Right" in quiz.told.value and quiz.score.at_once == 1
     quiz = exercise("2.which_sizes", seed=2)
-    assert [box.description for box in quiz.several.children] == list(quiz.question.choices)
+    assert [box.description for box in quiz.several.children] == [*quiz.question.choices, NONE_OF_THESE]
+    quiz.check_button.click()
+    assert "Nothing chosen yet." in quiz.told.value and quiz.score == Score()
     for box in quiz.several.children:
         box.value = box.description in quiz.question.answer
     quiz.check_button.click()
     assert quiz.score.at_once == 1
+
+
+def test_that_none_is_right_has_to_be_said_and_said_alone():
+    seed = next(seed for seed in range(60) if not question("2.which_sizes", seed).answer)
+    quiz = exercise("2.which_sizes", seed)
+    *others, none = quiz.several.children
+    none.value = others[0].value = True
+    quiz.check_button.click()
+    assert "which is it?" in quiz.told.value and quiz.score == Score()
+    others[0].value = False
+    quiz.check_button.click()
+    assert "✓ Right" in quiz.told.value
+
+
+def test_most_questions_of_sizes_have_a_right_one_and_never_all():
+    asked = [question("2.which_sizes", seed) for seed in range(40)]
+    assert sum(bool(one.answer) for one in asked) >= 28
+    assert all(len(one.answer) < len(one.choices) == 6 for one in asked)
+
+
+def test_a_wrong_tick_is_told_with_how_many_are_judged_rightly():
+    asked = question("2.which_sizes", 2)
+    wrong = tuple(c for c in asked.choices if (c in asked.answer) != (c == asked.choices[0]))
+    assert check(asked, wrong).words.endswith(". Of the 6 choices you judge 5 rightly.")
+
+
+def test_the_order_of_a_kernel_is_not_told_by_its_looks():
+    for seed in range(10):
+        asked = question("3.order", seed)
+        plain = [choice for choice in asked.choices if choice.count("(") == 1]
+        assert len(plain) == 4 and asked.answer in plain
+
+
+def test_hints_grow_until_the_solution_may_be_seen_which_does_not_count_as_solved():
+    quiz = exercise("2.columns", seed=4)
+    right, advice = quiz.question.answer, escape(quiz.question.advice)
+    known = quiz.question.mistakes[0].answer
+    typed(quiz, known)
+    assert advice not in quiz.told.value and quiz.solution_button.layout.display == "none"
+    typed(quiz, right + 1)
+    typed(quiz, known)
+    assert advice in quiz.told.value and quiz.solution_button.layout.display is None
+    quiz.solution_button.click()
+    assert f"The answer is {shown(right)}." in quiz.told.value and "shown" in quiz.table.value
+    typed(quiz, right)
+    (result,) = quiz.score.results
+    assert (result.tries, result.right, result.shown) == (3, False, True)
+    quiz.next_button.click()
+    assert quiz.solution_button.layout.display == "none"
+
+
+def test_an_empty_field_asks_for_an_answer():
+    quiz = exercise("2.columns", seed=4)
+    quiz.field._handle_custom_msg({"event": "submit"}, [])
+    assert "Type an answer." in quiz.told.value
+    typed(quiz, 1)
+    quiz.field._handle_custom_msg({"event": "submit"}, [])
+    assert "You say 1: " in quiz.told.value
+    quiz.field.value = ""
+    assert "Type an answer." in quiz.told.value and "You say" not in quiz.told.value
+    quiz.check_button.click()
+    assert "Type an answer." in quiz.told.value and quiz.score.results[0].tries == 1
+
+
+def test_the_field_takes_nothing_while_the_next_question_is_drawn_and_has_the_focus_after_it(monkeypatch):
+    quiz, seen = exercise("2.columns", seed=4), []
+    quiz.observe(lambda _: seen.append((quiz.field.disabled, quiz.next_button.disabled)), "seed")
+    monkeypatch.setattr(quiz.field, "send", seen.append)
+    quiz.next_button.click()
+    assert seen == [(True, True), {"do": "focus"}]
+    assert not quiz.field.disabled and not quiz.next_button.disabled
+
+
+def test_the_score_stands_there_before_the_first_answer():
+    assert "no question is answered yet" in exercise(1).table.value
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((9,), "that is 1 size, and the shape has 3"),
+        ((8, 9, 8), "size 2 of 3 is too large, the rest is right"),
+        ((9, 7, 8), "sizes 1 and 2 of 3 are wrong; size 1 is too large"),
+        ((7, 9, 9), "none of the 3 sizes is right; the first is too small"),
+    ],
+)
+def test_a_wrong_shape_is_told_in_plain_words(given, words):
+    assert f": {words}." in check(ask("shape", (8, 8, 8)), given).words
 
 
 def test_every_control_has_a_name_and_none_is_a_dropdown():

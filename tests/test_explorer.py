@@ -158,6 +158,29 @@ def test_a_failure_is_told_in_pytorchs_words_and_ours(lane: tuple[Lane, dict[str
         assert (explanation, remedies) == (failure.explanation, list(failure.remedies)), at
 
 
+def test_a_map_of_any_proportions_is_explained_in_our_words(tmp_path: Path) -> None:
+    """Which rectangle stands for 25 088 columns goes by height to width: 13×2 and 7×1 lie at a border."""
+    (found,) = lanes({"net": models.vgg16()}, 3, 600)
+    data = scene([found], (224, 224), 600)
+    sizes = [{"H": 32 * h + 3, "W": 32 * w + 3} for h in range(1, 18) for w in range(1, 18) if h * w != 49]
+    for at, one in zip(sizes, asked(AT, {"lane": data["lanes"][0], "sizes": sizes}, tmp_path), strict=True):
+        failure = found.traced((at["H"], at["W"])).failure
+        assert failure is not None
+        assert one["words"][:2] == [failure.message, failure.explanation], at
+
+
+def test_a_way_out_without_a_rule_takes_no_number_from_the_other_words(tmp_path: Path) -> None:
+    """What PyTorch says of a flattened map without padding follows the sizes, whatever becomes of its remedies."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 2))
+    (found,) = lanes({"net": net}, 3, 64)
+    data = scene([found], (8, 8), 64)
+    sizes = [{"H": h, "W": w} for h, w in ((9, 9), (48, 48), (64, 5), (7, 60))]
+    for at, one in zip(sizes, asked(AT, {"lane": data["lanes"][0], "sizes": sizes}, tmp_path), strict=True):
+        failure = trace(net, (1, 3, at["H"], at["W"])).failure
+        assert failure is not None
+        assert one["words"][:2] == [failure.message, failure.explanation], at
+
+
 def test_the_colours_of_the_plane_are_those_of_the_figure(lane: tuple[Lane, dict[str, Any]]) -> None:
     outcomes = lane[1]["lanes"][0]["outcomes"]
     ours = [[one["colour"] for one in outcomes if one["runs"] is runs] for runs in (True, False)]
@@ -201,6 +224,59 @@ def test_a_network_without_a_law_is_traced_at_the_sizes_offered() -> None:
     assert one["law"] is None and "paths" not in one and one["reason"]
     assert list(one["traces"]) == ["20,20"]
     assert one["traces"]["20,20"] == frozen(trace(found[0].model, (1, 3, 20, 20)))
+
+
+class Odd(nn.Module):
+    """A network that no law follows; at odd heights it takes a step that no preset shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root, self.odd = Rooted(), nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.root(x)
+        if x.shape[2] > 80:
+            raise ValueError("too high")
+        return self.odd(x) if x.shape[2] % 2 else x
+
+
+def test_a_step_that_first_occurs_at_another_size_becomes_a_column() -> None:
+    view = Explorer(Odd(), (20, 20), within=400, presets=[])
+    before, chosen = view.scene["columns"], view.selected
+    assert "odd" not in before
+    view._asked(view, {"ask": 0, "height": 21, "width": 20}, [])
+    assert set(view.scene["columns"]) - set(before) == {"odd"} and view.selected == chosen
+    assert sum(stage["columns"] for stage in view.scene["stages"]) == len(view.scene["columns"])
+    view._asked(view, {"ask": 0, "height": 81, "width": 20}, [])
+    failure = trace(Odd(), (1, 3, 81, 20)).failure
+    assert failure is not None and failure.step.name in view.scene["columns"]
+
+
+def test_the_reason_why_there_is_no_law_is_said_once() -> None:
+    (found,) = lanes(Rooted(), 3, 400)
+    assert found.reason and not found.reason.startswith("no law")
+
+
+@pytest.mark.parametrize("net", [nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(6272, 10)), Rooted()])
+def test_a_shown_explorer_keeps_no_weights(net: nn.Module) -> None:
+    (lane,) = Explorer(net, (32, 32), within=64)._lanes
+    modules = [lane.model, *(module for _, module in lane.law.parts)] if lane.law else [lane.model]
+    assert {tensor.device.type for module in modules for tensor in module.parameters()} == {"meta"}
+    for size in ((32, 32), (40, 33)):
+        assert lane.traced(size) == trace(net, (1, 3, *size))
+
+
+def test_the_picture_colours_a_size_as_the_page_does(pair: Any) -> None:
+    found, shown = pair
+    drawn = base64.b64decode(still(found, shown["columns"], (224, 224)).image.split("base64,")[1][:-2]).decode()
+    assert set(re.findall(r'fill="(#\w+)">25088<', drawn)) == {"#00609a"}
+    assert set(re.findall(r'fill="(#\w+)">4096<', drawn)) == {"#8a2f78"}
+
+
+@pytest.mark.parametrize("size", [32, 32.5, (32,), (32.5, 32), "32"])
+def test_what_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises(InputError, match="a size is two whole numbers"):
+        Explorer(nn.Conv2d(3, 8, 3), size, within=64)
 
 
 @pytest.mark.parametrize("wrong", [{}, [], 7, {"a": 1}, dict.fromkeys("abcd", nn.Identity())])

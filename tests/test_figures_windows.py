@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from html import unescape
+from html import escape, unescape
 
 import matplotlib
 import numpy as np
@@ -245,7 +245,8 @@ def test_the_sliders_show_the_traced_layer():
     view = WindowSliders(size=12, kernel=3, stride=2, padding=1)
     assert "nn.Conv2d(1, 1, 3, stride=2, padding=1)" in view.words.value
     assert "⌊(12 + 2·1 − 1·(3 − 1) − 1) / 2⌋ + 1 = 6" in view.words.value
-    assert bytes(view.picture.value).startswith(b"\x89PNG") and view.picture.layout.visibility == "visible"
+    assert view.png.startswith(b"\x89PNG") and view.picture.layout.display is None
+    assert escape(figures.windows_alt(view.trace[-1])) in view.picture.value
 
 
 def test_moving_a_slider_draws_anew():
@@ -259,9 +260,40 @@ def test_moving_a_slider_draws_anew():
 def test_a_layer_that_is_refused_is_explained_and_comes_back():
     view = WindowSliders(size=6, kernel=7)
     assert "✗" in view.words.value and "7×7" in view.words.value
-    assert view.picture.layout.visibility == "hidden" and repr(view).endswith("6 → ✗")
+    assert view.trace.failure.message.splitlines()[0].replace("'", "&#x27;") in view.words.value
+    assert view.picture.layout.display == "none" and repr(view).endswith("6 → ✗")
     view.show(size=8)
-    assert view.picture.layout.visibility == "visible" and repr(view).endswith("8 → 2")
+    assert view.picture.layout.display is None and repr(view).endswith("8 → 2")
+
+
+def test_a_sliders_label_holds_its_number_and_follows_it():
+    view = WindowSliders(size=12, kernel=3)
+    view.show(kernel=5)
+    assert view.sliders["kernel"].description == "kernel k = 5" and not view.sliders["kernel"].readout
+    view.sliders["kernel"].value = 2
+    assert view.sliders["kernel"].description == "kernel k = 2"
+
+
+@pytest.mark.parametrize(
+    "at", [{"size": 16, "stride": 4}, {"size": 12, "stride": 2, "padding": 1}, {"size": 16, "kernel": 1, "padding": 3}]
+)
+def test_what_comes_out_stands_in_a_row_under_the_windows(at):
+    view = WindowSliders(**at)
+    made = view.trace[-1].output_shape[-1]
+    row = [patch for patch in view.ax.patches if isinstance(patch, Rectangle) and patch.get_y() > made]
+    (first, *_), right = (patch.get_x() for patch in row), view.ax.get_xlim()[1]
+    assert first == view.ax.get_xlim()[0] and [patch.get_x() - first for patch in row] == list(range(made))
+    assert all(patch.get_x() + 1 <= right for patch in row)
+    below = max(patch.get_y() + 1 for patch in row)
+    assert all(text.get_position()[1] < below for text in view.ax.texts)
+
+
+def test_what_ceil_mode_drops_is_told_apart_from_the_sum():
+    view = WindowSliders(size=16, kernel=3, stride=4, kind="pooling, ceil")
+    assert "⌈(16 + 2·0 − 1·(3 − 1) − 1) / 4⌉ + 1 − 1 = 4</div>" in view.words.value
+    assert "window 4, counted from 0, would start at 4·4 ≥ 16 + 0" in view.words.value
+    view.show(stride=2)
+    assert "dropped" not in view.words.value
 
 
 @pytest.mark.parametrize("kind", KINDS)

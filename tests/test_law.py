@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -642,6 +644,18 @@ def test_nothing_is_logged_or_printed(
     assert found.requirements is not None and found.at(H=2, W=3) is not None
     out, err = capfd.readouterr()
     assert (out, err) == ("", "") and not caplog.records
+
+
+def test_the_bar_of_a_slow_law_says_how_much_is_checked_and_foretells_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = io.StringIO()
+    shown = functools.partial(tqdm, file=seen)
+    monkeypatch.setattr(
+        "tqdm.auto.tqdm", lambda **given: shown(**{**given, "delay": 0, "mininterval": 0, "miniters": 1})
+    )
+    law(net_of("linear head"), HW, within=64)
+    lines = [line for line in seen.getvalue().split("\r") if line.strip()]
+    assert lines and all(re.match(r"checking sizes +\d+%\|.*\| \d\d:\d\d *$", line) for line in lines), lines
+    assert any("100%" in line for line in lines)
 
 
 def test_numbers_of_the_model_are_not_needed() -> None:

@@ -88,7 +88,10 @@ def parameters(rng: Random) -> Draft:
         f"The Linear stands after a flattened map of {by(sizes)}. It becomes a convolution, which then slides over a"
         f" map of {by((channels, h + more, w + more))}. How many parameters has the convolution, biases included?"
     )
-    advice = "The cast is a view of the Linear's weight: nothing is added and nothing is lost."
+    advice = (
+        f"Count the weights of one output, {channels}·{h}·{w}, then of all {outputs}; then one bias for each output. "
+        "The map it slides over is not in the count."
+    )
     return Draft(text, "number", (found.params,), _code(sizes, outputs), mistakes=mistakes, advice=advice)
 
 
@@ -149,6 +152,9 @@ def _seen(numbered: Tensor, place: tuple[int, ...], order: tuple[int, int, int])
 
 VIEWS: dict[str, Callable[[Tensor, int, Sizes], Tensor]] = {
     "linear.weight.view(N, C, h, w)": lambda weight, n, s: weight.view(n, *s),
+    "linear.weight.view(N, C, w, h)": lambda weight, n, s: weight.view(n, s[0], s[2], s[1]),
+    "linear.weight.view(N, h, w, C)": lambda weight, n, s: weight.view(n, *s[1:], s[0]),
+    "linear.weight.view(C, N, h, w)": lambda weight, n, s: weight.view(s[0], n, *s[1:]),
     "linear.weight.view(N, h, w, C).permute(0, 3, 1, 2)": lambda weight, n, s: weight.view(n, *s[1:], s[0]).permute(
         0, 3, 1, 2
     ),
@@ -157,7 +163,11 @@ VIEWS: dict[str, Callable[[Tensor, int, Sizes], Tensor]] = {
     ),
     "linear.weight.view(C, N, h, w).transpose(0, 1)": lambda weight, n, s: weight.view(s[0], n, *s[1:]).transpose(0, 1),
 }
+NO_ERROR = "as many numbers and no error, but compare finds other answers: "
 WHY = {
+    "linear.weight.view(N, C, w, h)": "its windows have the map's width for their height; they do not cover the map",
+    "linear.weight.view(N, h, w, C)": "the channels stand last there; a convolution has them before rows and columns",
+    "linear.weight.view(C, N, h, w)": "inputs and outputs have changed places; a weight has its outputs first",
     "linear.weight.view(N, h, w, C).permute(0, 3, 1, 2)": "that reads a row as H, W, C; flatten has laid out C, H, W",
     "linear.weight.view(N, C, w, h).transpose(2, 3)": "that reads each channel column by column; flatten goes by rows",
     "linear.weight.view(C, N, h, w).transpose(0, 1)": "that spreads the weights of one output over several",
@@ -178,10 +188,7 @@ def order(rng: Random) -> Draft:
     choices = list(spelled.values())
     rng.shuffle(choices)
     right = tuple(spelled[text] for text, same in judged.items() if same)
-    mistakes = tuple(
-        Mistake(spelled[text], f"as many numbers and no error, but compare finds other answers: {why}")
-        for text, why in WHY.items()
-    )
+    mistakes = tuple(Mistake(spelled[text], f"{NO_ERROR if ').' in text else ''}{why}") for text, why in WHY.items())
     text = (
         f"The Linear stands after a flattened map of {by(sizes)}. Which weight makes the convolution give its answers?"
     )
@@ -190,6 +197,8 @@ def order(rng: Random) -> Draft:
 
 
 def _judged(layer: nn.Linear, kernel: Tensor, x: Tensor) -> bool:
+    if kernel.shape[1:] != x.shape[1:]:  # it reads no map of these sizes, or not in one window
+        return False
     conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], (kernel.shape[2], kernel.shape[3]), device="meta")
     conv.weight, conv.bias = nn.Parameter(kernel), nn.Parameter(layer.bias.detach())
     return compare(layer, conv, x).verdict != "different"

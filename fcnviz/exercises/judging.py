@@ -50,7 +50,7 @@ def hint(question: Question, given: Answer) -> str:
     """Where a wrong answer comes from, if that is known, and a fact of the trace if it is not."""
     start = f"You say {shown(given)}"
     if question.form == "choices":
-        return f"{start}: {_wrongly(question, given)}."
+        return f"{start}: {_wrongly(question, given)}. {_boxes(question, given)}"
     known = next((m.words for m in question.mistakes if _same(m.answer, given)), None)
     return f"{start}: {known}." if known else f"{start}: {_off(given, question)}. {question.advice}"
 
@@ -66,6 +66,13 @@ def _wrongly(question: Question, given: Answer) -> str:
     assert isinstance(given, tuple) and isinstance(question.answer, tuple), "several choices"
     wrong = next(one for one in question.choices if (one in given) != (one in question.answer))
     return next(mistake.words for mistake in question.mistakes if mistake.answer == wrong)
+
+
+def _boxes(question: Question, given: Answer) -> str:
+    """How many of the choices are judged rightly, taken or left."""
+    assert isinstance(given, tuple) and isinstance(question.answer, tuple), "several choices"
+    right = sum((one in given) == (one in question.answer) for one in question.choices)
+    return f"Of the {len(question.choices)} choices you judge {right} rightly."
 
 
 def _off(given: Answer, question: Question) -> str:
@@ -87,10 +94,12 @@ def _number_off(given: float, answers: Sequence[Answer]) -> str:
 
 def _sizes_off(given: Sequence[Any], right: Sequence[Any]) -> str:
     if len(given) != len(right):
-        return f"that is {len(given)} sizes, and the shape has {len(right)}"
+        return f"that is {len(given)} size{'s' * (len(given) != 1)}, and the shape has {len(right)}"
     wrong = [i + 1 for i, (one, other) in enumerate(zip(given, right, strict=True)) if one != other]
-    named = " and ".join(map(str, wrong))
     direction = "too small" if given[wrong[0] - 1] < right[wrong[0] - 1] else "too large"
     if len(wrong) == 1:
-        return f"size {named} of {len(right)} is {direction}, the rest is right"
-    return f"sizes {named} of {len(right)} are not right; the first of them is {direction}"
+        return f"size {wrong[0]} of {len(right)} is {direction}, the rest is right"
+    if len(wrong) == len(right):
+        return f"none of the {len(right)} sizes is right; the first is {direction}"
+    named = f"{', '.join(map(str, wrong[:-1]))} and {wrong[-1]}"
+    return f"sizes {named} of {len(right)} are wrong; size {wrong[0]} is {direction}"

@@ -137,9 +137,7 @@ def which_sizes(rng: Random) -> Draft:
     """Which of some sizes the network takes, silently: floor lets a whole range pass."""
     net, made_for = _classifier(rng)
     channels, size, _ = made_for
-    near = [(size + rng.randrange(-6, 7), size + rng.randrange(-6, 7)) for _ in range(3)]
-    near += [(size + step, size + step) for step in rng.sample([s for s in range(-9, 10) if s], 3)]
-    sizes = sorted({(h, w) for h, w in near if min(h, w) > 0})
+    sizes = sorted(_around(rng, *_passing(net, size)))
     choices = tuple(f"{h}×{w}" for h, w in sizes)
     right = tuple(text for text, pair in zip(choices, sizes, strict=True) if runs(net, (channels, *pair)))
     mistakes = tuple(Mistake(text, _at(net, (channels, *pair))) for text, pair in zip(choices, sizes, strict=True))
@@ -147,6 +145,16 @@ def which_sizes(rng: Random) -> Draft:
     _, head = _head(net)
     advice = f"The Linear has {head.args[0]} columns: which sizes give a map of so many numbers?"
     return Draft(text, "choices", (right,), net.code, choices, mistakes, advice)
+
+
+def _around(rng: Random, least: int, most: int) -> set[tuple[int, int]]:
+    """Six sizes: mostly some of the range that passes, and others just outside it; one draw in six has none within."""
+    within = [(h, w) for h in range(least, most + 1) for w in range(least, most + 1)]
+    steps = [(h, w) for h in range(-4, 5) for w in range(-4, 5)]
+    near = [(least + h, most + w) for h, w in steps]
+    outside = [pair for pair in near if min(pair) > 0 and not least <= min(pair) <= max(pair) <= most]
+    taken = rng.sample(within, min(len(within), rng.choice((0, 1, 1, 2, 2, 3))))
+    return {*taken, *rng.sample(outside, 6 - len(taken))}
 
 
 def _at(net: Net, shape: tuple[int, ...]) -> str:

@@ -11,11 +11,11 @@ Answer = int | float | str | tuple[int, ...] | tuple[str, ...]
 Form = Literal["shape", "number", "decimal", "choice", "choices"]
 
 ASKED: Mapping[Form, str] = {
-    "shape": "Answer with a shape: its sizes in order, × between them; of a map without the batch.",
+    "shape": "Answer with a shape: its sizes in order, × between them. Of a map, leave the batch out.",
     "number": "Answer with one whole number.",
     "decimal": "Answer with a number rounded to one digit after the point.",
     "choice": "Choose one.",
-    "choices": "Choose all that are right; it may be none.",
+    "choices": "Choose all that are right; where none is, say so.",
 }
 
 
@@ -94,13 +94,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One question of a sitting: how often it was tried, and whether it was solved."""
+    """One question of a sitting: how often it was tried, whether it was solved, or its solution asked for."""
 
     lesson: int
     kind: str
     seed: int
     tries: int
     right: bool
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from fcnviz.exercises.course import LESSONS, kinds, question
 from fcnviz.exercises.reading import shown
-from fcnviz.exercises.records import Question, Score
+from fcnviz.exercises.records import Question, Result, Score
 from fcnviz.layout import aligned, column_widths, escaped
 
 
@@ -92,13 +92,19 @@ def question_html(question: Question) -> str:
 
 def score_html(score: Score) -> str:
     """A score as a table: a row for each question that was tried."""
+    if not score.results:
+        return "<p>Your score: no question is answered yet.</p>"
     names = ("question", "seed", "tries", "solved")
     head = "".join(f"<th scope='col' style='text-align:left'>{name}</th>" for name in names)
-    cells = ((r.kind, r.seed, r.tries, "yes" if r.right else "not yet") for r in score.results)
+    cells = ((r.kind, r.seed, r.tries, _solved(r)) for r in score.results)
     rows = "".join(
         f"<tr>{''.join(f'<td style=text-align:left>{escaped(str(cell))}</td>' for cell in row)}</tr>" for row in cells
     )
     return _table(score.line, head, rows)
+
+
+def _solved(result: Result) -> str:
+    return "yes" if result.right else "shown" if result.shown else "not yet"
 
 
 def _table(caption: str, head: str, rows: str) -> str:

@@ -24,10 +24,9 @@ from fcnviz.records import Failure, Output, Shape, Step, Trace
 from fcnviz.table import window_text
 from fcnviz.trace import trace
 
-__all__ = ["Lane", "frozen", "lanes", "scene"]
+__all__ = ["Lane", "frozen", "grown", "lanes", "scene"]
 
 WITHIN = 2048
-REACH = 512  # the sliders begin with this range: one pixel of them is one size, or little more
 PHOTO = (500, 375)  # the usual size of a photo in PASCAL VOC
 NAMES = ("H", "W")
 
@@ -62,7 +61,7 @@ def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int) -> 
     try:
         found = law(model, shape, within=within)
     except LawError as error:
-        return Lane(label, model, shape, None, str(error))
+        return Lane(label, model, shape, None, str(error).removeprefix("no law: "))
     if found.covered < 1:
         share = f"{100 * found.covered:.0f} % of the sizes"
         return Lane(label, model, shape, None, f"it does so many different things that a law covers {share} only")
@@ -73,6 +72,8 @@ def scene(
     shown: Sequence[Lane], size: tuple[int, int], within: int, presets: Sequence[tuple[int, int]] | None = None
 ) -> dict[str, Any]:
     """The scene of these lanes, first at `size`."""
+    for one in (size, *(presets or ())):
+        _check_size(one)
     offered = list(dict.fromkeys([size, *(_presets(shown, size, within) if presets is None else presets)]))
     for height, width in offered:
         if not (1 <= height <= within and 1 <= width <= within):
@@ -81,11 +82,9 @@ def scene(
     data = [_lane_json(lane, offered, known) for lane in shown]
     columns = _merged([step["name"] for step in one["plan"]] for one in data)
     return {
-        "version": 1,
         "channels": shown[0].shape[1],
         "size": list(size),
         "within": within,
-        "reach": min(within, max(REACH, *size)),
         "presets": [list(one) for one in offered],
         "columns": columns,
         "stages": _stages(columns, data),
@@ -93,15 +92,20 @@ def scene(
     }
 
 
+def _check_size(size: Any) -> None:
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(type(n) is int for n in size)):
+        raise InputError(f"a size is two whole numbers, height and width, as (224, 224), and was given as {size!r:.60}")
+
+
 # A lane
 
 
 def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]], known: dict[str, Any]) -> dict[str, Any]:
-    start = {"label": lane.label, "model": type(lane.model).__name__, "reason": lane.reason}
+    start = {"label": lane.label, "reason": lane.reason}
     if lane.law is None:
         traces = {f"{h},{w}": frozen(lane.traced((h, w))) for h, w in offered}
-        longest = max((one for one in traces.values()), key=lambda one: len(one["steps"]))
-        return {**start, "law": None, "traces": traces, "plan": longest["steps"]}
+        plan = _plan(one["steps"] for one in traces.values())
+        return {**start, "law": None, "traces": traces, "plan": plan}
     data = lawdata.to_json(lane.law)
     sights = seen(lane.law)
     with _progress(len(data["steps"]) + len(data["paths"])) as advance:
@@ -262,6 +266,23 @@ def _outcomes(found: Law) -> list[dict[str, Any]]:
 
 
 # Columns and stages
+
+
+def grown(data: Mapping[str, Any], place: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The scene with the steps that a lane without a law takes at yet another size; itself, if none is new."""
+    own = data["lanes"][place]
+    plan = _plan([own["plan"], steps])
+    if len(plan) == len(own["plan"]):
+        return dict(data)
+    rows = [{**one, "plan": plan} if one is own else one for one in data["lanes"]]
+    columns = _merged([step["name"] for step in one["plan"]] for one in rows)
+    return {**data, "columns": columns, "stages": _stages(columns, rows), "lanes": rows}
+
+
+def _plan(orders: Iterable[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """All steps in one order; those with fewer are sorted into those with more."""
+    longest = sorted(orders, key=len, reverse=True)
+    return list(_merged_by([(step["name"], step) for step in order] for order in longest).values())
 
 
 def _merged(orders: Iterable[Iterable[str]]) -> list[str]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +24,8 @@ from fcnviz.templates import Sizes, Text, learn
 
 Heard = TypeVar("Heard")
 FEW = 24  # sizes at which a step's sums are heard on each path; as many again confirm them
+BESIDE = 6  # sizes on either hand of a border between two wordings
+TRIED = 20_000  # sizes of a path among which they are sought
 MANY = 48  # sizes at which a failure is heard; twice as many confirm it
 
 
@@ -126,8 +127,8 @@ class Wording:
         region, names, places = self.law.region, self.law.names, self._places[index]
         picked = [tuple(places[i]) for i in self.draw.integers(len(places), size=number)]
         limits = [self.law.within[name] for name in names]
-        drawn = (tuple(self._small(limit) for limit in limits) for _ in range(20 * number))
-        small = list(islice((place for place in drawn if region[place] == index), number))
+        small = [tuple(self._small(limit) for limit in limits) for _ in range(20 * number)]
+        small = [place for place in small if region[place] == index][:number]
         ends = [tuple(places[i]) for i in (*places.argmax(0), *places.argmin(0))]  # where numbers are longest
         mixed = (one for pair in _together(small, picked) for one in pair)
         found = [tuple(self.law.paths[index].start.values()), *ends, *mixed]
@@ -138,6 +139,25 @@ class Wording:
     def _places(self) -> list[np.ndarray]:
         """For each path the sizes at which it is taken."""
         return [np.argwhere(self.law.region == index) for index in range(len(self.law.paths))]
+
+    def beside(self, index: int, condition: Tree) -> Iterator[Sizes]:
+        """Sizes of a path at which the two sides of a comparison are equal or nearly so, as many on either hand."""
+        if not isinstance(condition, tuple) or condition[0] not in expressions.RELATIONS:
+            return
+        places = self._tried[index]
+        axes = dict(zip(self.law.names, places.T, strict=True))
+        left, right = (np.asarray(expressions.on_grid(side, axes), float) for side in condition[1:])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.broadcast_to(left / right, len(places)) - 1
+        ratios = np.unique(apart[np.isfinite(apart)])
+        middle = int(np.searchsorted(ratios, 0))
+        for ratio in ratios[max(middle - BESIDE, 0) : middle + BESIDE]:
+            yield dict(zip(self.law.names, map(int, places[np.argmax(apart == ratio)]), strict=True))
+
+    @cached_property
+    def _tried(self) -> list[np.ndarray]:
+        """For each path sizes all over it."""
+        return [places[self.draw.integers(len(places), size=TRIED)] for places in self._places]
 
     def _small(self, limit: int) -> int:
         """A size, small ones as likely as large ones, often at the edge of a multiple of a power of 2."""
@@ -191,17 +211,29 @@ class _Stop:
         kinds = _kinds(self._told(at).remedies for at in self.heard)
         return Said(
             self.message,
-            self._template(lambda failure: failure.explanation),
+            self._explanation,
             tuple(self._template(partial(_of_kind, kind)) for kind in kinds),
             dict(self.path.start),
             self.start,
         )
 
+    @cached_property
+    def _explanation(self) -> Text | None:
+        """Asked at its borders too: which rectangle a count of columns stands for turns on proportions seldom drawn."""
+        beside = partial(self.wording.beside, self.index)
+        return self._learned(lambda at: self._told(at).explanation, self.heard, self.further, beside)
+
     def _template(self, say: Callable[[Failure], str]) -> Text | None:
         return self._learned(lambda at: say(self._told(at)), self.heard, self.further)
 
-    def _learned(self, say: Callable[[Sizes], str], heard: Sequence[Sizes], further: Sequence[Sizes]) -> Text | None:
-        return learn(say, heard, further, self.formulas, self.near[:6], self._is_here)
+    def _learned(
+        self,
+        say: Callable[[Sizes], str],
+        heard: Sequence[Sizes],
+        further: Sequence[Sizes],
+        beside: Callable[[Tree], Iterable[Sizes]] = lambda condition: (),
+    ) -> Text | None:
+        return learn(say, heard, further, self.formulas, self.near[:6], self._is_here, beside)
 
     def _is_here(self, at: Sizes) -> bool:
         return bool(self.wording.law.region[tuple(at.values())] == self.index)

@@ -156,7 +156,7 @@ def _labels(regions: Sequence[Region], seen: NDArray[np.bool_]) -> tuple[str, st
     blind = (("row", ~seen.any(axis=1)), ("column", ~seen.any(axis=0)))
     never = " and ".join(f"{what} {', '.join(map(str, np.flatnonzero(lost)))}" for what, lost in blind if lost.any())
     return (
-        f"seen by one of {count(len(regions))} cells of layer {step}",
+        f"seen by at least one of {count(len(regions))} cells of layer {step}",
         f"cell {cell} of layer {step} {where}",
         f"never read: {never or 'no whole row or column'}",
     )
