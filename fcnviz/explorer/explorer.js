@@ -17,7 +17,12 @@ const OPERATORS = {
   "≤": (a, b) => a <= b, ">": (a, b) => a > b, "≥": (a, b) => a >= b, "not": (a) => !a,
   "floor": Math.floor, "ceil": Math.ceil, "trunc": Math.trunc, "round": even,
 };
-const FOLDS = { "+": (a, b) => a + b, "*": (a, b) => a * b, "max": (a, b) => Math.max(a, b), "min": (a, b) => Math.min(a, b) };
+const FOLDS = {
+  "+": (a, b) => a + b,
+  "*": (a, b) => a * b,
+  "max": (a, b) => Math.max(a, b),
+  "min": (a, b) => Math.min(a, b),
+};
 
 /** A tree as a function of H and W. */
 export function compiled(tree) {
@@ -42,7 +47,8 @@ export function speaksOf(tree, name) {
 
 /** A number as fcnviz writes it: thousands apart, a real minus sign. */
 export function count(number) {
-  const digits = String(Math.abs(number)), apart = Number.isInteger(number) ? digits.replace(/\B(?=(\d{3})+$)/g, NARROW) : digits;
+  const digits = String(Math.abs(number)),
+    apart = Number.isInteger(number) ? digits.replace(/\B(?=(\d{3})+$)/g, NARROW) : digits;
   return number < 0 ? `−${apart}` : apart;
 }
 
@@ -84,14 +90,21 @@ export class Lane {
     this.data = data;
     this.label = data.label;
     this.reason = data.reason && `no law: ${data.reason}`;
-    this.known = data.law ? null : new Map(Object.entries(data.traces ?? {}).map(([k, law]) => [k, this.prepared(law)]));
+    this.known = data.law
+      ? null
+      : new Map(Object.entries(data.traces ?? {}).map(([k, law]) => [k, this.prepared(law)]));
     this.law = data.law ? this.prepared(data.law) : null;
     this.refused = new Map();
-    this.plan = new Map(data.plan.map((row) => [row.name, row]));
+    this.follow(data.plan);
   }
 
+  /** The steps this network is known to take. */
+  follow(plan) { this.plan = new Map(plan.map((row) => [row.name, row])); }
+
   prepared(law) {
-    const shapes = law.shapes.map((trees) => trees.map((tree, i) => ({ value: compiled(tree), moves: this.moves(tree, i, law) })));
+    const shapes = law.shapes.map((trees) =>
+      trees.map((tree, i) => ({ value: compiled(tree), moves: this.moves(tree, i, law) })),
+    );
     const steps = law.steps.map((row) => ({ ...row, macsAt: compiled(row.macs ?? 0) }));
     return { shapes, steps, paths: law.paths.map((path) => ({ ...path, taken: compiled(path.if) })) };
   }
@@ -103,6 +116,13 @@ export class Lane {
 
   learn(h, w, law) { this.known?.set(`${h},${w}`, this.prepared(law)); }
   refuse(h, w, words) { this.refused.set(`${h},${w}`, words); }
+  /** The step of this name in the last trace that has it. */
+  seen(name) {
+    const found = [...this.known.values()].map((law) => ({ law, row: law.steps.find((row) => row.name === name) }));
+    return found.findLast(({ row }) => row);
+  }
+
+  answered(h, w) { return Boolean(this.lawAt(h, w)) || this.refused.has(`${h},${w}`); }
   lawAt(h, w) { return this.law ?? this.known.get(`${h},${w}`) ?? null; }
 
   pathAt(h, w) {
@@ -120,7 +140,12 @@ export class Lane {
       const failed = path.said !== null && place === path.steps.at(-1);
       return [row.name, { row, inputs: (row.inputs ?? []).map(shape), outputs, macs: row.macsAt(h, w), failed }];
     }));
-    return { steps, outputs: shapesIn(path.output).map(shape), said: path.said, failing: path.said ? [...steps.keys()].at(-1) : null };
+    return {
+      steps,
+      outputs: shapesIn(path.output).map(shape),
+      said: path.said,
+      failing: path.said ? [...steps.keys()].at(-1) : null,
+    };
   }
 }
 
@@ -128,6 +153,13 @@ export class Lane {
 const shown = (shape) => (shape.length > 3 && shape[0].value === 1 ? shape.slice(1) : shape);
 const shapeText = (shape) => shown(shape).map((size) => size.value).join("×") || "one number";
 const outputText = (shapes) => (shapes.length === 1 ? shapeText(shapes[0]) : `(${shapes.map(shapeText).join(", ")})`);
+
+/** Below each other: C, H and W of a map; in one line the sizes of anything else, without the batch. */
+function labels(shape) {
+  const sizes = shape.slice(1);
+  if (shape.length === 4 || !sizes.length) return sizes;
+  return [{ value: sizes.map((size) => size.value).join("×"), moves: sizes.some((size) => size.moves) }];
+}
 
 /** Width, height and depth of a shape as a box: what is no map is one cell with as many channels. */
 function box(shape) {
@@ -145,7 +177,8 @@ function put(node, attributes, children) {
     if (key === "text") node.textContent = value;
     else if (key === "style") node.style.cssText = value; // an attribute would need a laxer policy
     else if (key === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
-    else if (value !== undefined && value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
+    else if (value === true && !key.startsWith("aria-")) node.setAttribute(key, "");
+    else if (value !== undefined && value !== null && value !== false) node.setAttribute(key, value);
   }
   node.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return node;
@@ -198,8 +231,19 @@ class Block {
     this.labels = [0, 1, 2].map(() => svg("text", { class: "label" }));
     this.hit = svg("rect", { class: "hit" });
     this.title = svg("title");
-    this.node = svg("g", { class: "block", on: { click: () => pick(column) } }, this.title, this.hit, this.top, this.flank,
-      this.face, this.cells, this.window, this.mark, ...this.labels);
+    this.node = svg(
+      "g",
+      { class: "block", on: { click: () => pick(column) } },
+      this.title,
+      this.hit,
+      this.top,
+      this.flank,
+      this.face,
+      this.cells,
+      this.window,
+      this.mark,
+      ...this.labels,
+    );
   }
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
@@ -207,7 +251,9 @@ class Block {
     const left = x - w / 2, top = y - h / 2, [dx, dy] = [d * SLANT[0], d * SLANT[1]];
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     set(this.top, { points: points([left, top], [left + dx, top + dy], [left + w + dx, top + dy], [left + w, top]) });
-    set(this.flank, { points: points([left + w, top], [left + w + dx, top + dy], [left + w + dx, top + h + dy], [left + w, top + h]) });
+    set(this.flank, {
+      points: points([left + w, top], [left + w + dx, top + dy], [left + w + dx, top + h + dy], [left + w, top + h]),
+    });
     set(this.cells, { d: grid(left, top, w, h, cells) });
     set(this.mark, { d: cross(x, y) });
   }
@@ -215,8 +261,11 @@ class Block {
 
 /** What is on the image: hills and a sun, stretched as the image is. */
 function landscape(x, y, [w, h]) {
-  const at = (u, v) => `${(x + w * (u - 0.5)).toFixed(1)} ${(y + h * (v - 0.5)).toFixed(1)}`, [rx, ry] = [w * 0.09, h * 0.09];
-  return `M${at(0.03, 0.97)}L${at(0.34, 0.42)}L${at(0.55, 0.75)}L${at(0.7, 0.55)}L${at(0.97, 0.97)}zM${at(0.68, 0.27)}a${rx} ${ry} 0 1 0 ${2 * rx} 0a${rx} ${ry} 0 1 0 ${-2 * rx} 0z`;
+  const at = (u, v) => `${(x + w * (u - 0.5)).toFixed(1)} ${(y + h * (v - 0.5)).toFixed(1)}`,
+    [rx, ry] = [w * 0.09, h * 0.09];
+  const hills = `M${at(0.03, 0.97)}L${at(0.34, 0.42)}L${at(0.55, 0.75)}L${at(0.7, 0.55)}L${at(0.97, 0.97)}z`;
+  const half = (dx) => `a${rx} ${ry} 0 1 0 ${dx} 0`;
+  return `${hills}M${at(0.68, 0.27)}${half(2 * rx)}${half(-2 * rx)}z`;
 }
 
 /** A disc with a cross cut out of it. */
@@ -226,8 +275,10 @@ const cross = (x, y) => `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0zM${x - 4}
 function grid(left, top, w, h, cells) {
   if (!cells || cells.w > 16 || cells.h > 16 || w / cells.w < 2.2 || h / cells.h < 2.2) return "";
   let path = "";
-  for (let i = 1; i < cells.w; i++) path += `M${(left + (w * i) / cells.w).toFixed(1)} ${top.toFixed(1)}v${h.toFixed(1)}`;
-  for (let i = 1; i < cells.h; i++) path += `M${left.toFixed(1)} ${(top + (h * i) / cells.h).toFixed(1)}h${w.toFixed(1)}`;
+  for (let i = 1; i < cells.w; i++)
+    path += `M${(left + (w * i) / cells.w).toFixed(1)} ${top.toFixed(1)}v${h.toFixed(1)}`;
+  for (let i = 1; i < cells.h; i++)
+    path += `M${left.toFixed(1)} ${(top + (h * i) / cells.h).toFixed(1)}h${w.toFixed(1)}`;
   return path;
 }
 
@@ -237,13 +288,23 @@ class Lanes {
   constructor(view) {
     this.view = view;
     const { scene, lanes } = view;
-    this.plates = scene.columns.map((name) => lanes.every((lane) => (lane.plan.get(name)?.operation ?? "same") === "same"));
+    this.plates = scene.columns.map((name) =>
+      lanes.every((lane) => (lane.plan.get(name)?.operation ?? "same") === "same"),
+    );
     this.rows = lanes.map((lane) => this.row(lane));
     this.stages = svg("svg", { class: "stages", "aria-hidden": true });
-    this.scroller = html("div", {
-      class: "lanes", tabindex: 0, role: "group", "aria-label": "Networks, step by step. Arrow keys go from step to step.",
-      on: { keydown: (event) => this.key(event) },
-    }, this.stages, ...this.rows.map((row) => row.node));
+    this.scroller = html(
+      "div",
+      {
+        class: "lanes",
+        tabindex: 0,
+        role: "group",
+        "aria-label": "Networks, step by step. Arrow keys go from step to step.",
+        on: { keydown: (event) => this.key(event) },
+      },
+      this.stages,
+      ...this.rows.map((row) => row.node),
+    );
     this.node = this.scroller;
   }
 
@@ -252,13 +313,21 @@ class Lanes {
     row.wire = svg("line", { class: "wire" });
     row.image = new Block(-1, () => this.view.stepTo(0));
     row.image.node.classList.add("image");
-    row.blocks = this.view.scene.columns.map((name, i) => (lane.plan.has(name) ? new Block(i, (at) => this.view.stepTo(at)) : null));
+    row.blocks = this.view.scene.columns.map((name, i) =>
+      lane.plan.has(name) ? new Block(i, (at) => this.view.stepTo(at)) : null,
+    );
     row.never = svg("text", { class: "never", text: "not reached" });
     row.axes = ["C", "H", "W"].map((text, i) => svg("text", { class: i ? "label s" : "label", text }));
     row.sun = svg("path", { class: "landscape" });
     row.blocks.forEach((block, i) => block?.node.classList.toggle("plate", this.plates[i]));
     row.image.node.insertBefore(row.sun, row.image.cells);
-    row.svg.append(row.wire, ...row.axes, row.image.node, ...row.blocks.filter(Boolean).map((block) => block.node), row.never);
+    row.svg.append(
+      row.wire,
+      ...row.axes,
+      row.image.node,
+      ...row.blocks.filter(Boolean).map((block) => block.node),
+      row.never,
+    );
     row.node = html("section", { class: "lane", "aria-label": lane.label }, row.head, row.svg);
     return row;
   }
@@ -277,11 +346,18 @@ class Lanes {
     this.type = type;
     const wide = scene.columns.map((name) => Math.max(...lanes.map((lane) => this.widest(lane, name, reach))));
     const words = scene.columns.map((name) => letter * Math.max(...lanes.map((lane) => this.letters(lane, name))) + 5);
-    const slots = (scale) => wide.map((cells, i) => (this.plates[i] ? PLATE + this.gap(i) : Math.max(scale * side(cells) + 0.8 * scale + this.gap(i), words[i], 16)));
+    const deep = scene.columns.map((name) => Math.max(...lanes.map((lane) => this.deepest(lane, name))));
+    const slot = (scale, i) => Math.max(scale * side(wide[i]) + 0.8 * scale + this.gap(i), words[i], 16);
+    const slots = (scale) => wide.map((_, i) => (this.plates[i] ? PLATE + this.gap(i) : slot(scale, i)));
     const start = (scale) => scale * side(reach) + 22 + GAP, room = Math.max(width, 320) - 6;
-    const total = (scale) => start(scale) + slots(scale).reduce((a, b) => a + b, 0) + this.tail(scale);
+    const sum = (list) => list.reduce((a, b) => a + b, 0);
+    const total = (scale) => start(scale) + sum(slots(scale)) + this.tail(scale, slots(scale), deep);
     let [low, high] = [2.6, 22];
-    for (let i = 0; i < 24; i++) { const middle = (low + high) / 2; if (total(middle) > room) high = middle; else low = middle; }
+    for (let i = 0; i < 24; i++) {
+      const middle = (low + high) / 2;
+      if (total(middle) > room) high = middle;
+      else low = middle;
+    }
     const spare = Math.max(0, room - total(low)) / wide.filter((_, i) => this.gap(i) === GAP).length;
     this.scale = low;
     this.first = 20 + (low * side(reach)) / 2;
@@ -293,9 +369,10 @@ class Lanes {
       this.edges.push(x);
       return at;
     });
-    this.width = Math.max(x + this.tail(low), room);
+    this.width = Math.max(x + this.tail(low, slots(low), deep), room);
     this.high = low * side(reach);
-    this.middle = Math.max(low * DEEP * side(25088) * 0.5, this.high / 2 + low * DEEP * side(64) * 0.6) + 4;
+    this.middle =
+      Math.max(this.high / 2, ...lanes.flatMap((lane) => scene.columns.map((name) => this.above(lane, name)))) + 4;
     this.floor = this.middle + Math.max(this.high / 2, 15) + type;
     this.height = this.floor + type * 2.6;
     this.fresh = true;
@@ -307,20 +384,47 @@ class Lanes {
 
   /** How many letters the longest number of a step has. */
   letters(lane, name) {
-    const numbers = this.sizes(lane, name).map((size) => String(size).length);
+    const numbers = labels(this.sizes(lane, name).map((value) => ({ value }))).map(({ value }) => String(value).length);
     return numbers.length ? Math.max(...numbers) : 2;
   }
 
-  tail(scale) { return scale * DEEP * side(4096) * SLANT[0] + 8; }
+  /** How far the rods of the last columns lean beyond them. */
+  tail(scale, slots, deep) {
+    let beyond = 0, behind = 0;
+    for (let i = slots.length - 1; i >= 0; i--) {
+      beyond = Math.max(beyond, this.depth(deep[i], scale) * SLANT[0] - behind - slots[i] / 2);
+      behind += slots[i];
+    }
+    return beyond + 8;
+  }
+
+  /** Pixels of so many channels: no rod rises above the image of the whole range. */
+  depth(channels, scale = this.scale) {
+    return scale * Math.min(DEEP * side(channels), side(this.view.reach) / 2 / -SLANT[1]);
+  }
+
+  deepest(lane, name) { return this.biggest(lane, name).c; }
+
+  /** How far a step rises above the middle at the largest image of the range. */
+  above(lane, name) {
+    const { h, c } = this.biggest(lane, name);
+    return (this.scale * side(Math.min(h, this.view.reach))) / 2 - this.depth(c) * SLANT[1];
+  }
+
+  biggest(lane, name) { return box(this.sizes(lane, name).map((value) => ({ value }))); }
 
   /** The sizes of a step at the largest image of the range. */
   sizes(lane, name) {
-    const { reach } = this.view, law = lane.law ?? [...(lane.known?.values() ?? [])].at(-1), place = shapesIn(lane.plan.get(name)?.output)[0];
-    return place === undefined || !law?.shapes[place] ? [] : law.shapes[place].map((size) => size.value(reach, reach)).map((size) => (Number.isFinite(size) ? size : 1));
+    const { reach } = this.view, found = lane.law ? { law: lane.law, row: lane.plan.get(name) } : lane.seen(name);
+    const place = shapesIn(found?.row?.output)[0];
+    if (place === undefined) return [];
+    return found.law.shapes[place]
+      .map((size) => size.value(reach, reach))
+      .map((size) => (Number.isFinite(size) ? size : 1));
   }
 
   widest(lane, name, reach) {
-    return clamp(box(this.sizes(lane, name).map((value) => ({ value }))).w, 1, reach);
+    return clamp(this.biggest(lane, name).w, 1, reach);
   }
 
   drawStages() {
@@ -332,10 +436,21 @@ class Lanes {
       const room = Math.floor((right - left) / (this.type * 0.5));
       const short = stage.label.length <= room ? stage.label : stage.label.split(" ").at(-1);
       marks.push(svg("path", { class: "bracket", d: `M${left} ${high - 1}v-5H${right}v5` }));
-      marks.push(svg("text", { class: "stage", x: (left + right) / 2, y: high - 10, text: short.length <= room + 1 ? short : "" }, svg("title", { text: stage.label })));
+      marks.push(
+        svg(
+          "text",
+          { class: "stage", x: (left + right) / 2, y: high - 10, text: short.length <= room + 1 ? short : "" },
+          svg("title", { text: stage.label }),
+        ),
+      );
     }
     this.stages.replaceChildren(...marks);
-    set(this.stages, { width: this.width, height: high, viewBox: `0 0 ${this.width} ${high}`, style: `font-size:${this.type * 0.9}px` });
+    set(this.stages, {
+      width: this.width,
+      height: high,
+      viewBox: `0 0 ${this.width} ${high}`,
+      style: `font-size:${this.type * 0.9}px`,
+    });
   }
 
   draw(glide) {
@@ -344,14 +459,18 @@ class Lanes {
     this.fresh = false;
     const from = this.boxes, to = this.targets.map((row) => row.boxes);
     cancelAnimationFrame(this.frame);
-    if (glide && from && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.glide(from, to, performance.now());
+    if (glide && from && !matchMedia("(prefers-reduced-motion: reduce)").matches)
+      this.glide(from, to, performance.now());
     else this.place(to);
   }
 
   glide(from, to, start) {
     const step = (now) => {
-      const t = Math.min(1, (now - start) / 420), ease = 1 - (1 - t) ** 3;
-      this.place(to.map((row, i) => row.map((one, j) => one.map((value, k) => from[i][j][k] + (value - from[i][j][k]) * ease))));
+      // a frame may have begun before it was asked for
+      const t = clamp((now - start) / 420, 0, 1), ease = 1 - (1 - t) ** 3;
+      this.place(
+        to.map((row, i) => row.map((one, j) => one.map((value, k) => from[i][j][k] + (value - from[i][j][k]) * ease))),
+      );
       if (t < 1) this.frame = requestAnimationFrame(step);
     };
     this.frame = requestAnimationFrame(step);
@@ -378,7 +497,7 @@ class Lanes {
   /** For the image and each column of a lane the box to draw, and its cells. */
   target(row, facts) {
     const { h, w, scene } = this.view;
-    const pixels = (one) => [this.scale * side(one.w), this.scale * side(one.h), this.scale * DEEP * side(one.c)];
+    const pixels = (one) => [this.scale * side(one.w), this.scale * side(one.h), this.depth(one.c)];
     const all = [{ w, h, c: scene.channels }];
     let last = all[0];
     scene.columns.forEach((name) => {
@@ -398,7 +517,11 @@ class Lanes {
     const { scene, step } = this.view;
     if (this.fresh) this.settle(row);
     set(row.svg, { "aria-label": this.view.verdict(row.lane, facts) });
-    this.label(row.image, [{ value: scene.channels, moves: false }, { value: this.view.h, moves: true }, { value: this.view.w, moves: true }], "image");
+    this.label(
+      row.image,
+      [1, scene.channels, this.view.h, this.view.w].map((value, i) => ({ value, moves: i > 1 })),
+      "image",
+    );
     let failed = false, lost = [];
     scene.columns.forEach((name, i) => {
       const block = row.blocks[i];
@@ -407,18 +530,32 @@ class Lanes {
       const unreached = Boolean(facts) && !here && failed;
       if (here?.failed) failed = true;
       if (unreached && !this.plates[i]) lost.push(this.x[i]);
-      block.node.setAttribute("class", ["block", this.plates[i] && "plate", here?.failed && "failed", !here && "ghost", i === step && "chosen"].filter(Boolean).join(" "));
-      this.label(block, shape && !this.plates[i] ? shown(shape) : [], this.words(name, here));
+      block.node.setAttribute(
+        "class",
+        ["block", this.plates[i] && "plate", here?.failed && "failed", !here && "ghost", i === step && "chosen"]
+          .filter(Boolean)
+          .join(" "),
+      );
+      this.label(block, shape && !this.plates[i] ? shape : [], this.words(name, here));
       this.need(block, this.x[i], here);
     });
-    set(row.never, { x: lost.length ? (lost[0] + lost.at(-1)) / 2 : 0, y: this.floor + this.type * 0.5, visibility: lost.length ? "visible" : "hidden" });
+    set(row.never, {
+      x: lost.length ? (lost[0] + lost.at(-1)) / 2 : 0,
+      y: this.floor + this.type * 0.5,
+      visibility: lost.length ? "visible" : "hidden",
+    });
     row.node.classList.toggle("stops", Boolean(facts?.failing));
     row.head.replaceChildren(...this.view.headline(row.lane, facts));
   }
 
   /** What only another width or range moves. */
   settle(row) {
-    set(row.svg, { width: this.width, height: this.height, viewBox: `0 0 ${this.width} ${this.height}`, style: `font-size:${this.type * 0.95}px` });
+    set(row.svg, {
+      width: this.width,
+      height: this.height,
+      viewBox: `0 0 ${this.width} ${this.height}`,
+      style: `font-size:${this.type * 0.95}px`,
+    });
     set(row.wire, { x1: 4, x2: this.x.at(-1), y1: this.middle, y2: this.middle });
     const line = (texts, x) => texts.forEach((text, i) => set(text, { x, y: this.floor + i * this.type * 1.08 }));
     line(row.axes, 9);
@@ -438,17 +575,14 @@ class Lanes {
   }
 
   words(name, here) {
-    if (!here) return name;
-    const made = here.failed ? "fails here" : outputText(here.outputs);
-    return `${name}: ${here.row.kind} ${here.row.says}, ${here.inputs.map(shapeText).join(" and ")} → ${made}`;
+    return here ? `${name}: ${passage(here)}` : name;
   }
 
-  /** Channels, height and width below each other; of a row of numbers how many they are. */
   label(block, sizes, title) {
     block.title.textContent = title;
-    const told = sizes.length < 3 ? sizes.slice(-1) : sizes.slice(-3);
+    const told = labels(sizes);
     block.labels.forEach((text, i) => {
-      text.textContent = told[i] ? String(told[i].value) : "";
+      text.textContent = told[i]?.value ?? "";
       text.classList.toggle("s", Boolean(told[i]?.moves));
     });
   }
@@ -457,6 +591,8 @@ class Lanes {
 // The view: state, and everything that is drawn from it.
 
 const NEAR = 512; // up to here a slider has about a pixel for each size
+const PAPER = 720; // pixels across a sheet of paper held upright
+const PATIENCE = 20_000; // milliseconds until an answer of Python is taken for lost
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 class View {
@@ -466,13 +602,19 @@ class View {
     this.h = host.get("height") ?? scene.size[0];
     this.w = host.get("width") ?? scene.size[1];
     this.step = clamp(host.get("step") ?? 0, 0, scene.columns.length - 1);
-    this.reach = Math.max(this.h, this.w) > scene.reach ? scene.within : scene.reach;
-    this.square = this.h === this.w;
-    this.asked = new Set();
+    this.near = Math.min(NEAR, scene.within);
+    this.reach = Math.max(this.h, this.w) > this.near ? scene.within : this.near;
+    this.free = false;
+    this.asked = new Map();
     this.build();
     this.size = new ResizeObserver(() => this.resized());
     this.size.observe(this.lanesBox);
+    this.printing = [["beforeprint", () => this.fit(PAPER)], ["afterprint", () => this.fit(this.lanesBox.clientWidth)]];
+    for (const [event, act] of this.printing) addEventListener(event, act);
   }
+
+  /** Locked, unless somebody has asked for two sizes that move apart. */
+  get square() { return !this.free && this.h === this.w; }
 
   build() {
     this.blocks = new Lanes(this);
@@ -490,7 +632,10 @@ class View {
   }
 
   resized() {
-    const width = this.lanesBox.clientWidth;
+    if (!matchMedia("print").matches) this.fit(this.lanesBox.clientWidth);
+  }
+
+  fit(width) {
     if (!width || width === this.drawnAt) return;
     this.drawnAt = width;
     this.blocks.layout(width);
@@ -500,16 +645,40 @@ class View {
 
   know() {
     this.facts = this.lanes.map((lane) => lane.at(this.h, this.w));
-    this.lanes.forEach((lane, i) => {
-      const key = `${i}:${this.h},${this.w}`;
-      if (!lane.lawAt(this.h, this.w) && !this.asked.has(key)) { this.asked.add(key); this.host.ask?.(i, this.h, this.w); }
-    });
+    this.lanes.forEach((lane, i) => { if (!lane.answered(this.h, this.w)) this.ask(i); });
+  }
+
+  /** Python has seen steps that were in no trace before. */
+  grow(scene) {
+    const name = this.scene.columns[this.step], held = this.blocks.node.contains(this.root.getRootNode().activeElement);
+    this.scene = scene;
+    this.step = Math.max(0, scene.columns.indexOf(name));
+    this.lanes.forEach((lane, i) => lane.follow(scene.lanes[i].plan));
+    cancelAnimationFrame(this.blocks.frame);
+    const blocks = new Lanes(this);
+    this.blocks.node.replaceWith(blocks.node);
+    this.blocks = blocks;
+    if (this.table.rows) this.table.fill();
+    if (this.drawnAt) blocks.layout(this.drawnAt);
+    if (held) blocks.node.focus();
+    this.draw();
+  }
+
+  /** One question at a time: while Python is at one, only the last size is waited for. */
+  ask(lane) {
+    if (!this.host.ask || performance.now() - (this.asked.get(lane) ?? -Infinity) < PATIENCE) return;
+    this.asked.set(lane, performance.now());
+    this.host.ask(lane, this.h, this.w);
   }
 
   /** Python has traced a lane at a size. */
-  told(lane, h, w, law, error) {
-    if (law) this.lanes[lane].learn(h, w, law); else this.lanes[lane].refuse(h, w, error);
-    if (h === this.h && w === this.w) { this.know(); this.draw(); }
+  told({ lane, height, width, law, error }) {
+    this.asked.delete(lane);
+    if (law) this.lanes[lane].learn(height, width, law); else this.lanes[lane].refuse(height, width, error);
+    this.know();
+    if (height !== this.h || width !== this.w) return;
+    this.draw();
+    this.say(() => this.summary());
   }
 
   resize(h, w, glide = false) {
@@ -521,6 +690,7 @@ class View {
     this.know();
     this.draw(glide);
     this.report({ height: h, width: w });
+    this.say(() => this.summary());
   }
 
   stretch(reach) {
@@ -537,6 +707,7 @@ class View {
     this.draw();
     this.show();
     this.report({ step, selected: this.scene.columns[step] });
+    this.say(() => this.telling());
   }
 
   /** Scrolls sideways as far as the chosen step asks for. */
@@ -549,8 +720,22 @@ class View {
     this.reporting = true; // what is reported comes back as a change, name by name
     this.host.set(values);
     this.reporting = false;
+  }
+
+  /** Tells those who do not see it, once it stands still. */
+  say(words) {
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => { this.live.textContent = this.summary(); }, 300);
+    this.saying = setTimeout(() => { this.live.textContent = words(); }, 300);
+  }
+
+  /** The selected step in a sentence. */
+  telling() {
+    const { scene, step, lanes, facts } = this, name = scene.columns[step];
+    const told = lanes.map((lane, i) => {
+      const here = facts[i]?.steps.get(name);
+      return `${lane.label}: ${here ? passage(here) : this.missing(lane, facts[i], name)}.`;
+    });
+    return `Step ${step + 1} of ${scene.columns.length}, ${name}. ${told.join(" ")}`;
   }
 
   summary() {
@@ -558,14 +743,20 @@ class View {
   }
 
   verdict(lane, facts) {
-    if (!facts) return `${lane.label}: not known at this size.`;
-    if (facts.failing) return `${lane.label} stops at ${facts.failing}: ${spoken(facts.said.explanation, this.h, this.w)}.`;
+    if (!facts) return `${lane.label}: ${this.unknown(lane)}.`;
+    if (facts.failing)
+      return `${lane.label} stops at ${facts.failing}: ${spoken(facts.said.explanation, this.h, this.w)}.`;
     return `${lane.label} runs: ${outputText(facts.outputs)}.`;
   }
 
   headline(lane, facts) {
     const name = html("b", { class: "name", text: lane.label });
-    if (!facts) return [html("span", { class: "sign", text: "…" }), name, html("span", { class: "said", text: this.unknown(lane) })];
+    if (!facts)
+      return [
+        html("span", { class: "sign", text: "…" }),
+        name,
+        html("span", { class: "said", text: this.unknown(lane) }),
+      ];
     const sign = html("span", { class: "sign", "aria-hidden": true, text: facts.failing ? "✗" : "✓" });
     const said = html("span", { class: "said" });
     if (facts.failing) said.append(...sentence(pieces(facts.said.explanation, this.h, this.w)));
@@ -575,16 +766,34 @@ class View {
 
   /** PyTorch's own words where it stops, else the rule under which it runs. */
   second(lane, facts) {
-    if (facts.failing) return html("p", { class: "second" }, "PyTorch: ", html("code", { text: spoken(facts.said.message, this.h, this.w) }));
+    if (facts.failing)
+      return html(
+        "p",
+        { class: "second" },
+        "PyTorch: ",
+        html("code", { text: spoken(facts.said.message, this.h, this.w) }),
+      );
     const runs = lane.data.outcomes?.filter((end) => end.runs) ?? [];
-    const words = runs.length === 1 && runs[0].rule ? `runs where ${runs[0].rule}${runs[0].sizes ? `, that is ${runs[0].sizes}` : ""}` : lane.reason ?? "";
+    const words =
+      runs.length === 1 && runs[0].rule
+        ? `runs where ${runs[0].rule}${runs[0].sizes ? `, that is ${runs[0].sizes}` : ""}`
+        : (lane.reason ?? "");
     return html("p", { class: "second soft", text: runs.length === 1 && !runs[0].rule ? "runs at every size" : words });
+  }
+
+  /** Why a step does not happen here. */
+  missing(lane, facts, name) {
+    if (!facts) return this.unknown(lane);
+    if (!lane.plan.has(name)) return "no such step in this network";
+    return facts.failing ? `not reached: stopped at ${facts.failing}` : "no such step at this size";
   }
 
   unknown(lane) {
     if (lane.law) return "not decided at this size";
     if (lane.refused.has(`${this.h},${this.w}`)) return lane.refused.get(`${this.h},${this.w}`);
-    return this.host.ask ? "asking Python for a trace at this size …" : `traced without a law, at ${[...lane.known.keys()].map((key) => key.replace(",", "×")).join(", ")} only`;
+    return this.host.ask
+      ? "asking Python for a trace at this size …"
+      : `traced without a law, at ${[...lane.known.keys()].map((key) => key.replace(",", "×")).join(", ")} only`;
   }
 
   draw(glide = false) {
@@ -598,15 +807,17 @@ class View {
   }
 
   /** New values from the other side. */
-  follow() {
+  follow(name) {
     if (this.reporting) return;
-    const [h, w] = [this.host.get("height"), this.host.get("width")], step = this.host.get("step");
-    if (h !== this.h || w !== this.w) { if (h !== w) this.square = false; this.resize(h, w, true); }
-    if (step !== undefined && step !== this.step) this.stepTo(step);
+    const { host, scene } = this;
+    if (name === "height" || name === "width") this.resize(host.get("height"), host.get("width"), true);
+    const step = name === "selected" ? scene.columns.indexOf(host.get(name)) : host.get("step");
+    if (step >= 0) this.stepTo(step);
   }
 
   close() {
     this.size.disconnect();
+    for (const [event, act] of this.printing) removeEventListener(event, act);
     this.panel.stop();
     this.panel.slides.forEach(({ slide }) => slide?.stop());
     clearTimeout(this.saying);
@@ -617,8 +828,24 @@ class View {
 }
 
 /** What the colours and the boxes mean. */
-const key = () => html("p", { class: "key" }, html("b", { class: "s", text: "blue" }), " follows the image’s H and W · ", html("b", { class: "c", text: "purple" }),
-  " is fixed by the network · ", html("b", { class: "bad", text: "✗ red" }), " does not fit · a box is H high, W wide and C deep, its sides drawn by the power 0.4 · a thin bar keeps the size (ReLU, Dropout)");
+const key = () =>
+  html(
+    "p",
+    { class: "key" },
+    html("b", { class: "s", text: "blue" }),
+    " follows the image’s H and W · ",
+    html("b", { class: "c", text: "purple" }),
+    " is fixed by the network · ",
+    html("b", { class: "bad", text: "✗ red" }),
+    " does not fit · a box is H high, W wide and C deep, " +
+      "its sides drawn by the power 0.4 · a thin bar keeps the size (ReLU, Dropout)",
+  );
+
+/** What a step makes of what, in words. */
+function passage({ row, inputs, outputs, failed }) {
+  const made = failed ? "fails here" : outputText(outputs);
+  return `${`${row.kind} ${row.says}`.trim()}, ${inputs.map(shapeText).join(" and ")} → ${made}`;
+}
 
 /** How many answers an output holds. */
 function answers(outputs) {
@@ -626,54 +853,125 @@ function answers(outputs) {
   if (sizes.length === 2) return " · one answer for the whole image";
   if (sizes.length !== 4) return "";
   const [, , h, w] = sizes;
-  return ` · ${count(h)} × ${count(w)} = ${count(h * w)} ${h * w === 1 ? "answer" : "answers"}, one for each cell of the map`;
+  const word = h * w === 1 ? "answer" : "answers";
+  return ` · ${count(h)} × ${count(w)} = ${count(h * w)} ${word}, one for each cell of the map`;
 }
 
 // The controls.
+
+/** A closed padlock; its shackle stands open where the button is not pressed. */
+const padlock = () =>
+  svg(
+    "svg",
+    { viewBox: "0 0 16 16", width: 15, height: 15, "aria-hidden": true },
+    svg("path", { class: "shackle", d: "M4.5 8V5a3.5 3.5 0 0 1 7 0v3" }),
+    svg("rect", { x: 2.5, y: 7.5, width: 11, height: 7, rx: 1.5 }),
+  );
 
 class Controls {
   constructor(view) {
     this.view = view;
     const { scene } = view;
     this.axes = ["Height", "Width"].map((word, axis) => this.axis(word, axis));
-    this.lock = html("button", { type: "button", class: "lock", "aria-label": "keep the image square", title: "keep the image square", on: { click: () => this.toggle() } }, "□");
-    this.presets = scene.presets.map(([h, w]) => html("button", { type: "button", class: "preset", text: `${h}×${w}`, on: { click: () => this.preset(h, w) } }));
-    this.ranges = scene.within > NEAR ? [Math.min(scene.reach, NEAR), scene.within].map((reach) => html("button", { type: "button", class: "range", "aria-label": `sliders up to ${reach}`, title: `the sliders go up to ${reach}`, text: `≤ ${reach}`, on: { click: () => this.rescale(reach) } })) : [];
-    this.mode = html("button", { type: "button", class: "mode", text: "Table", "aria-pressed": "false", title: "the same facts as a plain table", on: { click: () => this.turn() } });
-    this.node = html("div", { class: "controls", role: "group", "aria-label": "Image size" },
-      this.axes[0].node, this.lock, this.axes[1].node,
-      html("div", { class: "presets", role: "group", "aria-label": "Sizes to try" }, ...this.presets), html("div", { class: "ranges", role: "group", "aria-label": "Range of the sliders" }, ...this.ranges), this.mode);
+    this.lock = html(
+      "button",
+      {
+        type: "button",
+        class: "lock",
+        "aria-label": "keep the image square",
+        title: "keep the image square",
+        on: { click: () => this.toggle() },
+      },
+      padlock(),
+    );
+    this.presets = scene.presets.map(([h, w]) =>
+      html("button", { type: "button", class: "preset", text: `${h}×${w}`, on: { click: () => this.preset(h, w) } }),
+    );
+    this.ranges =
+      scene.within > view.near
+        ? [view.near, scene.within].map((reach) =>
+            html("button", {
+              type: "button",
+              class: "range",
+              "aria-label": `sliders up to ${reach}`,
+              title: `the sliders go up to ${reach}`,
+              text: `≤ ${reach}`,
+              on: { click: () => this.rescale(reach) },
+            }),
+          )
+        : [];
+    this.mode = html("button", {
+      type: "button",
+      class: "mode",
+      text: "Table",
+      "aria-pressed": "false",
+      title: "the same facts as a plain table",
+      on: { click: () => this.turn() },
+    });
+    this.node = html(
+      "div",
+      { class: "controls", role: "group", "aria-label": "Image size" },
+      this.axes[0].node,
+      this.lock,
+      this.axes[1].node,
+      html("div", { class: "presets", role: "group", "aria-label": "Sizes to try" }, ...this.presets),
+      html("div", { class: "ranges", role: "group", "aria-label": "Range of the sliders" }, ...this.ranges),
+      this.mode,
+    );
   }
 
   axis(word, axis) {
-    const typed = () => this.typed(axis, Number(field.value));
-    const slider = html("input", { type: "range", min: 1, step: 1, "aria-label": `${word} of the image`, on: { input: () => this.move(axis, Number(slider.value)) } });
-    const field = html("input", { type: "number", min: 1, max: this.view.scene.within, step: 1, "aria-label": `${word} of the image, typed`,
-      on: { change: typed, keydown: (event) => { if (event.key === "Enter") typed(); } } });
+    const typed = () => this.typed(axis, field.value === "" ? NaN : Number(field.value));
+    const slider = html("input", {
+      type: "range",
+      min: 1,
+      step: 1,
+      "aria-label": `${word} of the image`,
+      on: { input: () => this.move(axis, Number(slider.value)) },
+    });
+    const field = html("input", {
+      type: "number",
+      min: 1,
+      max: this.view.scene.within,
+      step: 1,
+      "aria-label": `${word} of the image, typed`,
+      on: {
+        change: typed,
+        keydown: (event) => {
+          if (event.key === "Enter") typed();
+        },
+      },
+    });
     const letter = html("span", { class: "letter", text: word[0] });
-    return { slider, field, node: html("div", { class: "axis" }, letter, html("span", { class: "word", text: word }), slider, field) };
+    return {
+      slider,
+      field,
+      node: html("div", { class: "axis" }, letter, html("span", { class: "word", text: word }), slider, field),
+    };
   }
 
   move(axis, size, glide) {
     const { view } = this;
+    view.free = !view.square;
     if (view.square) view.resize(size, size, glide);
     else if (axis) view.resize(view.h, size, glide);
     else view.resize(size, view.w, glide);
   }
 
   typed(axis, size) {
-    if (Number.isFinite(size) && size) this.move(axis, size, true);
+    if (Number.isFinite(size)) this.move(axis, size, true);
     this.draw(true);
   }
 
   toggle() {
-    this.view.square = !this.view.square;
-    if (this.view.square) this.view.resize(this.view.h, this.view.h, true);
+    const { view } = this;
+    view.free = view.square;
+    if (!view.free) view.resize(view.h, view.h, true);
     this.draw();
   }
 
   preset(h, w) {
-    this.view.square = h === w;
+    this.view.free = false;
     this.view.resize(h, w, true);
     this.draw();
   }
@@ -697,13 +995,14 @@ class Controls {
       const { slider, field } = this.axes[axis];
       slider.max = view.reach;
       slider.value = size;
-      slider.style.setProperty("--at", (size - 1) / (view.reach - 1));
       if (anew || field !== field.getRootNode().activeElement) field.value = size;
     });
     this.lock.setAttribute("aria-pressed", view.square);
-    this.presets.forEach((button, i) => button.setAttribute("aria-pressed", view.scene.presets[i][0] === view.h && view.scene.presets[i][1] === view.w));
+    this.presets.forEach((button, i) =>
+      button.setAttribute("aria-pressed", view.scene.presets[i][0] === view.h && view.scene.presets[i][1] === view.w),
+    );
     this.ranges.forEach((button, i) => {
-      const reach = i ? view.scene.within : Math.min(view.scene.reach, NEAR);
+      const reach = i ? view.scene.within : view.near;
       button.setAttribute("aria-pressed", view.reach === reach);
       button.disabled = reach < Math.max(view.h, view.w);
     });
@@ -715,28 +1014,42 @@ class Controls {
 class Panel {
   constructor(view) {
     this.view = view;
-    const last = view.scene.columns.length - 1;
-    const button = (word, glyph, act) => html("button", { type: "button", class: word, "aria-label": `${word} step`, title: `${word} step`, on: { click: act } }, glyph);
+    const button = (word, glyph, act) =>
+      html(
+        "button",
+        { type: "button", class: word, "aria-label": `${word} step`, title: `${word} step`, on: { click: act } },
+        glyph,
+      );
     this.buttons = {
       first: button("first", "⇤", () => view.stepTo(0)),
       back: button("back", "←", () => view.stepTo(view.step - 1)),
       play: button("play", "▶", () => this.play()),
       next: button("next", "→", () => view.stepTo(view.step + 1)),
-      last: button("last", "⇥", () => view.stepTo(last)),
+      last: button("last", "⇥", () => view.stepTo(Infinity)),
     };
     this.slides = new Map();
     this.where = html("span", { class: "where" });
     this.title = html("h2");
     this.body = html("div", { class: "sums" });
-    this.node = html("section", { class: "step", "aria-label": "The selected step" },
-      html("div", { class: "stepper", role: "group", "aria-label": "Steps" }, ...Object.values(this.buttons), this.where, this.title), this.body);
+    this.node = html(
+      "section",
+      { class: "step", "aria-label": "The selected step" },
+      html(
+        "div",
+        { class: "stepper", role: "group", "aria-label": "Steps" },
+        ...Object.values(this.buttons),
+        this.where,
+        this.title,
+      ),
+      this.body,
+    );
   }
 
   play() {
     if (this.playing) { this.stop(); return; }
-    const { view } = this, last = view.scene.columns.length - 1;
-    if (view.step === last) view.stepTo(0);
-    this.playing = setInterval(() => { view.stepTo(view.step + 1); if (view.step === last) this.stop(); }, 900);
+    const { view } = this, atEnd = () => view.step === view.scene.columns.length - 1;
+    if (atEnd()) view.stepTo(0);
+    this.playing = setInterval(() => { view.stepTo(view.step + 1); if (atEnd()) this.stop(); }, 900);
     this.mark(true);
   }
 
@@ -771,17 +1084,27 @@ class Panel {
 
   lane(lane, facts, name) {
     const step = facts?.steps.get(name);
-    if (!step) return html("article", { class: "none" }, html("p", { text: this.missing(lane, facts, name) }));
+    if (!step) return html("article", { class: "none" }, html("p", { text: this.view.missing(lane, facts, name) }));
     const { h, w } = this.view, { row } = step;
     const rows = [
       html("p", { class: "kind" }, html("b", { text: row.kind }), ` ${row.says}`),
-      html("p", { class: "flow" }, ...step.inputs.flatMap((shape, i) => [i ? " and " : "", ...shapeNodes(shape)]), " → ",
-        ...(step.failed ? [html("b", { class: "bad", text: "✗ stops here" })] : outputNodes(step.outputs))),
+      html(
+        "p",
+        { class: "flow" },
+        ...step.inputs.flatMap((shape, i) => [i ? " and " : "", ...shapeNodes(shape)]),
+        " → ",
+        ...(step.failed ? [html("b", { class: "bad", text: "✗ stops here" })] : outputNodes(step.outputs)),
+      ),
       row.formula ? html("p", { class: "formula", text: row.formula }) : null,
       this.sums(row, h, w),
       this.weights(row, step),
     ];
-    return html("article", { class: step.failed ? "failed" : "" }, html("div", { class: "facts" }, ...rows.filter(Boolean)), this.slide(lane, name, step, facts));
+    return html(
+      "article",
+      { class: step.failed ? "failed" : "" },
+      html("div", { class: "facts" }, ...rows.filter(Boolean)),
+      this.slide(lane, name, step, facts),
+    );
   }
 
   /** The picture of a window goes on moving while its step and its map stay the same. */
@@ -794,30 +1117,54 @@ class Panel {
     return this.slides.get(lane).slide?.node ?? null;
   }
 
-  missing(lane, facts, name) {
-    if (!facts) return this.view.unknown(lane);
-    return lane.plan.has(name) ? `not reached: stopped at ${facts.failing ?? "an earlier step"}` : "no such step in this network";
-  }
-
   sums(row, h, w) {
-    if (row.sums === null) return html("p", { class: "soft", text: "fcnviz has no formula for this step; its shapes are PyTorch's." });
+    if (row.sums === null)
+      return html("p", { class: "soft", text: "fcnviz has no formula for this step; its shapes are PyTorch's." });
     const lines = fields(pieces(row.sums, h, w));
-    if (!lines.length) return row.operation === "same" ? html("p", { class: "soft", text: "keeps every size as it is" }) : null;
+    if (!lines.length)
+      return row.operation === "same" ? html("p", { class: "soft", text: "keeps every size as it is" }) : null;
     const same = lines.length > 1 && lines.every((line) => plain(line[2]) === plain(lines[0][2]));
     const told = same ? [[[{ text: lines.map((line) => plain(line[0])).join(", ") }], ...lines[0].slice(1)]] : lines;
-    return html("table", { class: "arithmetic" }, html("tbody", {}, ...told.flatMap(([axis, symbols, numbers, broken]) => [
-      html("tr", { class: "symbols" }, html("th", { scope: "row", rowspan: 2, text: plain(axis) }), html("td", { text: same ? plain(symbols).replaceAll(plain(lines[0][0]), "n") : plain(symbols) })),
-      html("tr", { class: "numbers" }, html("td", { class: broken?.length ? "bad" : "" }, broken?.length ? "✗ " : "", ...pieceNodes(numbers))),
-    ])));
+    return html(
+      "table",
+      { class: "arithmetic" },
+      html(
+        "tbody",
+        {},
+        ...told.flatMap(([axis, symbols, numbers, broken]) => [
+          html(
+            "tr",
+            { class: "symbols" },
+            html("th", { scope: "row", rowspan: 2, text: plain(axis) }),
+            html("td", { text: same ? plain(symbols).replaceAll(plain(lines[0][0]), "n") : plain(symbols) }),
+          ),
+          html(
+            "tr",
+            { class: "numbers" },
+            html("td", { class: broken?.length ? "bad" : "" }, broken?.length ? "✗ " : "", ...pieceNodes(numbers)),
+          ),
+        ]),
+      ),
+    );
   }
 
   weights(row, step) {
-    const list = (row.weights ?? []).flatMap(([name, shape], i) => [i ? ", " : "", `${name} `, html("b", { class: "c", text: shape.join("×") })]);
+    const list = (row.weights ?? []).flatMap(([name, shape], i) => [
+      i ? ", " : "",
+      `${name} `,
+      html("b", { class: "c", text: shape.join("×") }),
+    ]);
     const facts = html("p", { class: "weights" });
-    if (list.length) facts.append(...list, html("span", { class: "soft", text: " · none of these numbers follows H or W" }), html("br"));
+    if (list.length)
+      facts.append(
+        ...list,
+        html("span", { class: "soft", text: " · none of these numbers follows H or W" }),
+        html("br"),
+      );
     else facts.append(html("span", { class: "soft", text: "no weights" }), html("br"));
     if (row.params) facts.append(html("b", { class: "c", text: count(row.params) }), " parameters");
-    if (step.macs) facts.append(row.params ? " · " : "", html("b", { class: "s", text: count(step.macs) }), " multiply-adds");
+    if (step.macs)
+      facts.append(row.params ? " · " : "", html("b", { class: "s", text: count(step.macs) }), " multiply-adds");
     if (row.sees && !step.failed) facts.append(row.params || step.macs ? html("br") : "", row.sees);
     return facts;
   }
@@ -832,45 +1179,106 @@ class Slide {
   /** Of a step with a window its input, the window over it and the output; null for any other step. */
   static of(step, facts) {
     const { row } = step, map = step.inputs[0]?.map((size) => size.value);
-    if (row.window?.kernel?.length === 2 && map?.length === 4 && row.operation !== "conv_transpose") return new Slide(step, map);
+    if (row.window?.kernel?.length === 2 && map?.length === 4 && row.operation !== "conv_transpose")
+      return new Slide(step, map);
     return row.operation === "linear" ? counted(step, facts) : null;
   }
 
   constructor(step, map) {
     const { window } = step.row, pads = window.pads ?? [0, 1].map((i) => padding(window, i));
     this.axes = [0, 1].map((i) => {
-      const [before, after] = pads[i], cells = map[2 + i] + before + after, made = step.failed ? 0 : step.outputs[0].at(i - 2).value;
-      return { before, cells, size: map[2 + i], span: window.dilation ? window.dilation[i] * (window.kernel[i] - 1) + 1 : window.kernel[i], stride: window.stride[i], made };
+      const [before, after] = pads[i],
+        cells = map[2 + i] + before + after,
+        made = step.failed ? 0 : step.outputs[0].at(i - 2).value;
+      return {
+        before,
+        cells,
+        size: map[2 + i],
+        span: window.dilation ? window.dilation[i] * (window.kernel[i] - 1) + 1 : window.kernel[i],
+        stride: window.stride[i],
+        made,
+      };
     });
     this.failed = step.failed;
-    this.shown = this.axes.map(({ cells, span, stride }) => Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER));
-    this.fits = this.axes.map(({ span, stride, made }, i) => Math.min(made, Math.max(1, Math.floor((this.shown[i] - span) / stride) + 1)));
+    this.shown = this.axes.map(({ cells, span, stride }) =>
+      Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER),
+    );
+    this.fits = this.axes.map(({ span, stride, made }, i) =>
+      Math.min(made, Math.max(1, Math.floor((this.shown[i] - span) / stride) + 1)),
+    );
     this.cell = Math.min(CELL, 150 / Math.max(...this.shown, ...this.axes.map((axis) => Math.min(axis.span, 30))));
     this.node = this.draw();
     this.go();
   }
 
   draw() {
-    const { cell, shown, axes, fits } = this, [high, wide] = shown.map((cells) => cells * cell), reach = axes.map((axis) => Math.min(axis.span, 30) * cell);
+    const { cell, shown, axes, fits } = this,
+      [high, wide] = shown.map((cells) => cells * cell),
+      reach = axes.map((axis) => Math.min(axis.span, 30) * cell);
     this.frame = svg("rect", { class: "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
     const gap = 34, left = Math.max(wide, reach[1]) + gap, inner = this.inside();
-    const output = this.failed ? [] : [svg("path", { class: "arrow", d: `M${left - gap + 8} ${high / 2}h${gap - 18}m-4 -4l5 4l-5 4` }),
-      svg("g", { transform: `translate(${left} 0)` }, squares(fits, cell, "output"), this.made, this.more(fits, axes.map((axis) => axis.made), cell))];
-    const width = left + (this.failed ? -gap : fits[1] * cell) + 14, height = Math.max(high, reach[0], fits[0] * cell) + 14;
-    return svg("svg", { class: this.failed ? "slide broken" : "slide", width, height, viewBox: `-2 -2 ${width} ${height}`, "aria-hidden": true, on: { click: () => this.go() } },
-      squares(shown, cell, "pad"), inner, this.more(shown, axes.map((axis) => axis.cells), cell), this.frame, ...output);
+    const output = this.failed
+      ? []
+      : [
+          svg("path", { class: "arrow", d: `M${left - gap + 8} ${high / 2}h${gap - 18}m-4 -4l5 4l-5 4` }),
+          svg(
+            "g",
+            { transform: `translate(${left} 0)` },
+            squares(fits, cell, "output"),
+            this.made,
+            this.more(
+              fits,
+              axes.map((axis) => axis.made),
+              cell,
+            ),
+          ),
+        ];
+    const width = left + (this.failed ? -gap : fits[1] * cell) + 14,
+      height = Math.max(high, reach[0], fits[0] * cell) + 14;
+    return svg(
+      "svg",
+      {
+        class: this.failed ? "slide broken" : "slide",
+        width,
+        height,
+        viewBox: `-2 -2 ${width} ${height}`,
+        "aria-hidden": true,
+        on: { click: () => this.go() },
+      },
+      squares(shown, cell, "pad"),
+      inner,
+      this.more(
+        shown,
+        axes.map((axis) => axis.cells),
+        cell,
+      ),
+      this.frame,
+      ...output,
+    );
   }
 
   /** The map itself within its padding. */
   inside() {
-    const [[top, high], [left, wide]] = this.axes.map(({ before, size }, i) => [before, Math.min(size, this.shown[i] - before)]);
-    return svg("g", { transform: `translate(${left * this.cell} ${top * this.cell})` }, squares([high, wide], this.cell, "input"));
+    const [[top, high], [left, wide]] = this.axes.map(({ before, size }, i) => [
+      before,
+      Math.min(size, this.shown[i] - before),
+    ]);
+    return svg(
+      "g",
+      { transform: `translate(${left * this.cell} ${top * this.cell})` },
+      squares([high, wide], this.cell, "input"),
+    );
   }
 
   more(shown, whole, cell) {
     const [h, w] = shown.map((cells) => cells * cell);
-    return svg("g", { class: "more" }, whole[1] > shown[1] ? svg("text", { x: w + 7, y: h / 2, text: "…" }) : "", whole[0] > shown[0] ? svg("text", { x: w / 2, y: h + 9, text: "⋮" }) : "");
+    return svg(
+      "g",
+      { class: "more" },
+      whole[1] > shown[1] ? svg("text", { x: w + 7, y: h / 2, text: "…" }) : "",
+      whole[0] > shown[0] ? svg("text", { x: w / 2, y: h + 9, text: "⋮" }) : "",
+    );
   }
 
   /** Once over the places that can be seen; standing still for those who want no motion. */
@@ -911,14 +1319,38 @@ function squares([high, wide], cell, kind) {
 function counted(step, facts) {
   const before = [...facts.steps.values()], at = before.indexOf(step);
   const flatten = before.slice(0, at).reverse().find((one) => one.row.operation !== "same");
-  const map = flatten?.row.operation === "flatten" ? flatten.inputs[0].map((size) => size.value) : null, columns = step.row.weights?.[0]?.[1]?.at(-1);
+  const map = flatten?.row.operation === "flatten" ? flatten.inputs[0].map((size) => size.value) : null,
+    columns = step.row.weights?.[0]?.[1]?.at(-1);
   if (map?.length !== 4 || Math.max(map[2], map[3]) > 64) return null;
-  const edge = Math.sqrt(columns / map[1]), cell = Math.min(CELL, 150 / Math.max(map[2], map[3], Number.isInteger(edge) ? edge : 1)), [high, wide] = [map[2] * cell, map[3] * cell];
-  const fixed = Number.isInteger(edge) ? [svg("rect", { class: "columns", width: edge * cell, height: edge * cell })] : [];
+  const edge = Math.sqrt(columns / map[1]),
+    cell = Math.min(CELL, 150 / Math.max(map[2], map[3], Number.isInteger(edge) ? edge : 1)),
+    [high, wide] = [map[2] * cell, map[3] * cell];
+  const fixed = Number.isInteger(edge)
+    ? [svg("rect", { class: "columns", width: edge * cell, height: edge * cell })]
+    : [];
   const width = Math.max(wide, edge * cell || 0) + 14, height = Math.max(high, edge * cell || 0) + 14;
-  const node = svg("svg", { class: step.failed ? "slide broken" : "slide", width, height, viewBox: `-2 -2 ${width} ${height}`, "aria-hidden": true }, squares([map[2], map[3]], cell, "input"), ...fixed);
-  const told = html("p", { class: "soft" }, `${map[1]} numbers in each of the `, html("b", { class: "s", text: `${map[2]}×${map[3]}` }), " cells; ",
-    ...(fixed.length ? ["dashed: the ", html("b", { class: "c", text: `${edge}×${edge}` }), " cells that the columns were made for"] : [`${count(columns)} columns`]));
+  const node = svg(
+    "svg",
+    {
+      class: step.failed ? "slide broken" : "slide",
+      width,
+      height,
+      viewBox: `-2 -2 ${width} ${height}`,
+      "aria-hidden": true,
+    },
+    squares([map[2], map[3]], cell, "input"),
+    ...fixed,
+  );
+  const told = html(
+    "p",
+    { class: "soft" },
+    `${map[1]} numbers in each of the `,
+    html("b", { class: "s", text: `${map[2]}×${map[3]}` }),
+    " cells; ",
+    ...(fixed.length
+      ? ["dashed: the ", html("b", { class: "c", text: `${edge}×${edge}` }), " cells that the columns were made for"]
+      : [`${count(columns)} columns`]),
+  );
   return { node: html("div", {}, node, told), stop() {} };
 }
 
@@ -944,8 +1376,14 @@ class Reasons {
   ways(said) {
     const { h, w } = this.view, elsewhere = said.at && (said.at[0] !== h || said.at[1] !== w);
     const list = said.remedies.map((text) => pieces(text, h, w)).filter((one) => one.length);
-    return html("div", {}, elsewhere ? html("p", { class: "soft", text: `These are the words at ${said.at.join("×")}; here the numbers differ.` }) : null,
-      html("ol", {}, ...list.map((one) => html("li", {}, ...sentence(one)))));
+    return html(
+      "div",
+      {},
+      elsewhere
+        ? html("p", { class: "soft", text: `These are the words at ${said.at.join("×")}; here the numbers differ.` })
+        : null,
+      html("ol", {}, ...list.map((one) => html("li", {}, ...sentence(one)))),
+    );
   }
 }
 
@@ -958,46 +1396,92 @@ class Planes {
     this.view = view;
     this.stale = true;
     this.rows = view.lanes.filter((lane) => lane.law).map((lane) => this.plane(lane));
-    this.node = html("section", { class: "planes", "aria-label": "Which sizes run" }, html("h2", { text: "Which sizes run? Drag to choose." }), html("div", { class: "pair" }, ...this.rows.map((row) => row.node)));
+    this.node = html(
+      "section",
+      { class: "planes", "aria-label": "Which sizes run" },
+      html("h2", { text: "Which sizes run? Drag to choose." }),
+      html("div", { class: "pair" }, ...this.rows.map((row) => row.node)),
+    );
     this.node.hidden = !this.rows.length;
   }
 
   plane(lane) {
     const canvas = html("canvas", { width: SIDE, height: SIDE, "aria-hidden": true });
-    const across = svg("line", { class: "hair" }), up = svg("line", { class: "hair" }), dot = svg("circle", { r: 4.5, class: "dot" });
+    const across = svg("line", { class: "hair" }),
+      up = svg("line", { class: "hair" }),
+      dot = svg("circle", { r: 4.5, class: "dot" });
     const hair = svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": true }, across, up, dot);
-    const area = html("div", { class: "area", tabindex: 0, role: "application", on: {
-      pointerdown: (event) => this.press(event, area), pointermove: (event) => this.drag(event, area), keydown: (event) => this.key(event) } }, canvas, hair);
+    const area = html(
+      "div",
+      {
+        class: "area",
+        tabindex: 0,
+        role: "application",
+        on: {
+          pointerdown: (event) => this.press(event, area),
+          pointermove: (event) => this.drag(event, area),
+          keydown: (event) => this.key(event),
+        },
+      },
+      canvas,
+      hair,
+    );
     const now = html("p", { class: "now" });
     const rule = html("p", { class: "rule" });
-    const ends = html("div", { class: "scale" }, html("span", { text: "1" }), html("span", { class: "axis-name", text: "width →" }), html("span"));
-    const node = html("figure", { class: "plane" }, html("figcaption", { text: lane.label }), html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), area), ends, now, rule);
+    const ends = html(
+      "div",
+      { class: "scale" },
+      html("span", { text: "1" }),
+      html("span", { class: "axis-name", text: "width →" }),
+      html("span"),
+    );
+    const node = html(
+      "figure",
+      { class: "plane" },
+      html("figcaption", { text: lane.label }),
+      html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), area),
+      ends,
+      now,
+      rule,
+    );
     return { lane, canvas, across, up, dot, area, now, rule, ends, node };
   }
 
-  press(event, area) { area.setPointerCapture(event.pointerId); area.focus(); this.choose(event, area); event.preventDefault(); }
+  press(event, area) {
+    if (event.button !== 0) return;
+    area.setPointerCapture(event.pointerId);
+    area.focus();
+    this.choose(event, area);
+    event.preventDefault();
+  }
+
   drag(event, area) { if (area.hasPointerCapture(event.pointerId)) this.choose(event, area); }
 
   choose(event, area) {
     const box = area.getBoundingClientRect(), { view } = this;
     const at = (part) => clamp(Math.round(part * view.reach + 0.5), 1, view.reach);
     const w = at((event.clientX - box.left) / box.width), h = at(1 - (event.clientY - box.top) / box.height);
-    if (h !== w) view.square = false;
+    if (h !== w) view.free = true;
     view.resize(h, w);
   }
 
   key(event) {
-    const moves = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] }, move = moves[event.key];
+    const moves = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] },
+      move = moves[event.key];
     if (!move) return;
     const { view } = this, far = event.shiftKey ? 32 : 1;
-    view.square = false;
+    view.free = true;
     view.resize(view.h + far * move[0], view.w + far * move[1]);
     event.preventDefault();
   }
 
   draw() {
     const { view } = this;
-    if (this.stale) { this.stale = false; notSoon(this.later); this.later = soon(() => this.rows.forEach((row) => this.paint(row))); }
+    if (this.stale) {
+      this.stale = false;
+      notSoon(this.later);
+      this.later = soon(() => this.rows.forEach((row) => this.paint(row)));
+    }
     this.rows.forEach((row) => {
       const x = ((view.w - 0.5) / view.reach) * SIDE, y = SIDE - ((view.h - 0.5) / view.reach) * SIDE;
       set(row.across, { x1: 0, x2: SIDE, y1: y, y2: y });
@@ -1010,12 +1494,29 @@ class Planes {
 
   say(row) {
     const { lane, now, rule, area } = row, { h, w } = this.view, { outcomes } = lane.data;
-    const index = lane.pathAt(h, w), one = outcomes.find((end) => end.paths.includes(index)), runs = outcomes.filter((end) => end.runs);
+    const index = lane.pathAt(h, w),
+      one = outcomes.find((end) => end.paths.includes(index)),
+      runs = outcomes.filter((end) => end.runs);
     const words = !one ? "not decided" : one.runs ? "runs" : `stops at ${one.name}`;
-    now.replaceChildren(html("span", { class: "swatch", style: `background:${one?.colour ?? "#9e9e9e"}` }), `${h}×${w} `, html("b", { text: words }), one && !one.runs && one.rule ? `: ${one.rule}` : "");
-    rule.textContent = runs.length === 0 ? "no size runs" : runs.length > 1 ? "" : runs[0].rule ? `runs where ${runs[0].rule}` : "every size runs";
+    now.replaceChildren(
+      html("span", { class: "swatch", style: `background:${one?.colour ?? "#9e9e9e"}` }),
+      `${h}×${w} `,
+      html("b", { text: words }),
+      one && !one.runs && one.rule ? `: ${one.rule}` : "",
+    );
+    rule.textContent =
+      runs.length === 0
+        ? "no size runs"
+        : runs.length > 1
+          ? ""
+          : runs[0].rule
+            ? `runs where ${runs[0].rule}`
+            : "every size runs";
     rule.title = runs.map((end) => end.sizes).filter(Boolean).join("; ");
-    area.setAttribute("aria-label", `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${words}. Arrow keys change height and width.`);
+    area.setAttribute(
+      "aria-label",
+      `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${words}. Arrow keys change height and width.`,
+    );
   }
 
   /** Each point of the plane in the colour of what becomes of its size. */
@@ -1023,10 +1524,13 @@ class Planes {
     const { reach } = this.view, { canvas, lane } = row, n = SIDE * 2, context = canvas.getContext("2d");
     canvas.width = canvas.height = n;
     const image = context.createImageData(n, n), colours = lane.law.paths.map(() => [158, 158, 158]);
-    for (const end of lane.data.outcomes) for (const path of end.paths) colours[path] = [1, 3, 5].map((at) => parseInt(end.colour.slice(at, at + 2), 16));
+    for (const end of lane.data.outcomes)
+      for (const path of end.paths) colours[path] = [1, 3, 5].map((at) => parseInt(end.colour.slice(at, at + 2), 16));
     const size = Array.from({ length: n }, (_, i) => Math.min(reach, Math.max(1, Math.ceil(((i + 0.5) / n) * reach))));
     const taken = new Int16Array(n * n).fill(-1);
-    lane.data.law.paths.forEach((path, index) => { for (const one of branches(path.if)) mark(taken, one, index, size, n); });
+    lane.data.law.paths.forEach((path, index) => {
+      for (const one of branches(path.if)) mark(taken, one, index, size, n);
+    });
     for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) {
       const path = taken[y * n + x], at = 4 * ((n - 1 - y) * n + x);
       image.data.set(path < 0 ? [158, 158, 158] : colours[path], at);
@@ -1051,7 +1555,9 @@ function mark(taken, tree, index, size, n) {
   }
   for (let y = 0; y < n; y++) {
     if (!rows[y]) continue;
-    for (let x = 0; x < n; x++) if (columns[x] && taken[y * n + x] < 0 && both.every((holds) => holds(size[y], size[x]))) taken[y * n + x] = index;
+    for (let x = 0; x < n; x++)
+      if (columns[x] && taken[y * n + x] < 0 && both.every((holds) => holds(size[y], size[x])))
+        taken[y * n + x] = index;
   }
 }
 
@@ -1060,28 +1566,72 @@ function mark(taken, tree, index, size, n) {
 class Table {
   constructor(view) {
     this.view = view;
-    this.node = html("div", { class: "table", tabindex: 0, role: "region", "aria-label": "All steps as a table", hidden: true });
+    this.node = html("div", {
+      class: "table",
+      tabindex: 0,
+      role: "region",
+      "aria-label": "All steps as a table",
+      hidden: true,
+    });
+  }
+
+  /** The rows and their heads; cells are written by draw. */
+  fill() {
+    const { scene, lanes } = this.view, facts = ["kind", "output", "parameters", "multiply-adds"];
+    const head = (scope, text, colspan) => html("th", { scope, colspan, text });
+    this.caption = html("caption");
+    this.image = html("tr", {}, head("row", "image"));
+    this.rows = scene.columns.map((name, i) => html("tr", {}, html("th", { scope: "row" }, this.pick(name, i))));
+    this.said = new Map();
+    this.node.replaceChildren(html("table", {}, this.caption, html("thead", {},
+      html("tr", {}, html("td"), ...lanes.map((lane) => head("colgroup", lane.label, 4))),
+      html("tr", {}, head("col", "step"), ...lanes.flatMap(() => facts.map((text) => head("col", text))))),
+    html("tbody", {}, this.image, ...this.rows)));
+  }
+
+  pick(name, i) {
+    return html("button", { type: "button", class: "pick", text: name, on: { click: () => this.view.stepTo(i) } });
   }
 
   draw() {
     if (this.node.hidden) return;
-    const { view } = this, { scene, lanes, facts } = view;
-    const rows = scene.columns.map((name, i) => html("tr", { class: i === view.step ? "chosen" : "", "aria-current": i === view.step ? "step" : null },
-      html("th", { scope: "row" }, html("button", { type: "button", class: "pick", text: name, on: { click: () => { view.stepTo(i); this.node.querySelectorAll(".pick")[i].focus(); } } })),
-      ...lanes.flatMap((lane, j) => this.cells(lane, facts[j], name))));
-    const image = html("tr", {}, html("th", { scope: "row", text: "image" }), ...lanes.flatMap(() => [html("td"), html("td", {}, html("b", { class: "c", text: scene.channels }), "×", html("b", { class: "s", text: view.h }), "×", html("b", { class: "s", text: view.w })), html("td"), html("td")]));
-    const heads = [html("tr", {}, html("td"), ...lanes.map((lane) => html("th", { scope: "colgroup", colspan: 4, text: lane.label }))),
-      html("tr", {}, html("th", { scope: "col", text: "step" }), ...lanes.flatMap(() => ["kind", "output", "parameters", "multiply-adds"].map((text) => html("th", { scope: "col", text }))))];
-    const held = this.node.querySelector(".pick:focus") !== null;
-    this.node.replaceChildren(html("table", {}, html("caption", { text: view.summary() }), html("thead", {}, ...heads), html("tbody", {}, image, ...rows)));
-    if (held) this.node.querySelectorAll(".pick")[view.step]?.focus();
+    const { scene, lanes, facts, step, h, w } = this.view;
+    if (!this.rows) this.fill();
+    this.caption.textContent = this.view.summary();
+    const image = [1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 }));
+    this.write(this.image, lanes.flatMap(() => [{}, { shapes: [image] }, {}, {}]));
+    this.rows.forEach((row, i) => {
+      row.className = i === step ? "chosen" : "";
+      if (i === step) row.setAttribute("aria-current", "step"); else row.removeAttribute("aria-current");
+      this.write(row, lanes.flatMap((lane, j) => this.cells(lane, facts[j], scene.columns[i])));
+    });
+  }
+
+  /** Of each row only the cells that say something else than before. */
+  write(row, cells) {
+    const known = this.said.get(row) ?? [], said = cells.map((cell) => JSON.stringify(cell));
+    this.said.set(row, said);
+    const same = known.length === said.length;
+    if (!same) while (row.cells.length > 1) row.lastChild.remove();
+    cells.forEach((cell, i) => {
+      if (!same) row.append(this.cell(cell));
+      else if (said[i] !== known[i]) row.cells[i + 1].replaceWith(this.cell(cell));
+    });
+  }
+
+  cell({ shapes, text = "", kind, span }) {
+    return html(
+      "td",
+      { class: kind, colspan: span, text: shapes ? null : text },
+      ...(shapes ? outputNodes(shapes) : []),
+    );
   }
 
   cells(lane, facts, name) {
-    const step = facts?.steps.get(name), number = (value) => html("td", { class: "number", text: value ? count(value) : "" });
-    if (!step) return [html("td", { colspan: 4, class: "none", text: lane.plan.has(name) ? "not reached" : "–" })];
-    const out = step.failed ? html("td", { class: "bad", text: "✗ stops here" }) : html("td", {}, ...outputNodes(step.outputs));
-    return [html("td", { text: `${step.row.kind} ${step.row.says}`.trim() }), out, number(step.row.params), number(step.macs)];
+    const step = facts?.steps.get(name), number = (value) => ({ kind: "number", text: value ? count(value) : "" });
+    if (!step) return [{ span: 4, kind: "none", text: lane.plan.has(name) ? "not reached" : "–" }];
+    const out = step.failed ? { kind: "bad", text: "✗ stops here" } : { shapes: step.outputs };
+    return [{ text: `${step.row.kind} ${step.row.says}`.trim() }, out, number(step.row.params), number(step.macs)];
   }
 }
 
@@ -1092,20 +1642,22 @@ function render({ model, el }) {
   el.append(root);
   const host = {
     get: (name) => model.get(name),
-    set: (values) => { for (const [name, value] of Object.entries(values)) model.set(name, value); model.save_changes(); },
+    set: (values) => {
+      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      model.save_changes();
+    },
     ask: model.send ? (lane, height, width) => model.send({ ask: lane, height, width }) : null,
   };
   const view = new View(root, model.get("scene"), host);
-  const follow = () => view.follow(), told = (message) => { if (message?.lane !== undefined) view.told(message.lane, message.height, message.width, message.law, message.error); };
-  const names = ["height", "width", "step"];
+  const told = (message) => { if (message?.lane !== undefined) view.told(message); };
+  const heard = ["height", "width", "step", "selected"].map((name) => [`change:${name}`, () => view.follow(name)]);
+  heard.push(["msg:custom", told], ["change:scene", () => view.grow(model.get("scene"))]);
   // JupyterLab takes arrow keys and letters for its own commands
   const keep = (event) => { if (event.key !== "Escape") event.stopPropagation(); };
   root.addEventListener("keydown", keep);
-  for (const name of names) model.on(`change:${name}`, follow);
-  model.on("msg:custom", told);
+  for (const [event, act] of heard) model.on(event, act);
   return () => {
-    for (const name of names) model.off(`change:${name}`, follow);
-    model.off("msg:custom", told);
+    for (const [event, act] of heard) model.off(event, act);
     root.removeEventListener("keydown", keep);
     view.close();
     root.remove();

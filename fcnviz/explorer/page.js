@@ -26,8 +26,8 @@ class PageModel {
   read() {
     const link = new URLSearchParams(location.hash.slice(1)), named = scene.columns.indexOf(link.get("step"));
     for (const [name, key] of [["height", "h"], ["width", "w"]]) {
-      const size = Number(link.get(key));
-      if (Number.isInteger(size) && size >= 1 && size <= scene.within) this.set(name, size);
+      const size = Number(link.get(key) || NaN);
+      if (Number.isFinite(size)) this.set(name, clamp(Math.round(size), 1, scene.within));
     }
     if (named >= 0) this.set("step", named);
   }

@@ -90,12 +90,12 @@ def _digest(text: str) -> str:
 
 
 _PAGE = """
-:root { color-scheme: light dark; }
+@media screen { :root { color-scheme: light dark; } }
 body { margin: 0; background: #fff; color: #1b1b1b; font: 14px/1.45 system-ui, sans-serif; }
 main { max-width: 2200px; margin: 0 auto; padding: 10px 16px 24px; }
-h1 { font-size: 20px; margin: 2px 0 10px; }
+h1 { font-size: 20px; margin: 2px 0 10px; overflow-wrap: anywhere; }
 #explorer > img { max-width: 100%; height: auto; }
 #explorer > table { border-collapse: collapse; }
 #explorer > table :is(th, td, caption) { padding: 1px 18px 1px 0; text-align: left; }
-@media (prefers-color-scheme: dark) { body { background: #151618; color: #e8e8e8; } }
+@media screen and (prefers-color-scheme: dark) { body { background: #151618; color: #e8e8e8; } }
 """

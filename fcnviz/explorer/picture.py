@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fcnviz import expressions
 from fcnviz.explorer.scene import Lane
 from fcnviz.layout import attribute, escaped, plain, shortened
 from fcnviz.records import Shape, Step, Trace
@@ -51,12 +52,13 @@ def _lane(lane: Lane, seen: Trace, names: Sequence[str]) -> Iterator[str]:
         f"{'✗' if seen.failure else '✓'} {name}</tspan>  {rest}</text>"
     )
     slot = (WIDE - 2 * LEFT) / (len(names) + 1)
-    yield from _box(LEFT + slot / 2, seen.input_shapes[0], slot, None)
+    follow = _following(lane, seen)
+    yield from _box(LEFT + slot / 2, seen.input_shapes[0], slot, False, (False, True, True))
     for i, name in enumerate(names, 1):
         if name in steps:
             step = steps[name]
             shape = _first(step)
-            yield from _box(LEFT + slot * (i + 0.5), shape, slot, step if step.output_shape is None else None)
+            yield from _box(LEFT + slot * (i + 0.5), shape, slot, step.output_shape is None, follow.get(name, ()))
 
 
 def _first(step: Step) -> Shape:
@@ -65,7 +67,16 @@ def _first(step: Step) -> Shape:
     return step.input_shapes[0] if step.input_shapes else Shape((1, 1))
 
 
-def _box(x: float, shape: Shape, slot: float, failed: Step | None) -> Iterator[str]:
+def _following(lane: Lane, seen: Trace) -> dict[str, tuple[bool, ...]]:
+    """For each step which sizes of its map follow the image; without a law height and width are taken to."""
+    height, width = seen.input_shapes[0][-2:]
+    path = lane.law.path_at(H=height, W=width) if lane.law else None
+    if path is None:
+        return {step.name: tuple(i > 0 for i in range(len(_first(step)) - 1)) for step in seen}
+    return {step.name: tuple(bool(expressions.names_in(size)) for size in _first(step)[1:]) for step in path.formulas}
+
+
+def _box(x: float, shape: Shape, slot: float, failed: bool, follows: Sequence[bool]) -> Iterator[str]:
     sizes = [*shape[1:]] or [1]
     high, wide = (sizes[-2], sizes[-1]) if len(sizes) > 2 else (1, 1)
     scale = min(SCALE, slot / (max(wide, 1) ** POWER + 1))
@@ -82,8 +93,15 @@ def _box(x: float, shape: Shape, slot: float, failed: Step | None) -> Iterator[s
     if failed:
         yield f'<text x="{x:.1f}" y="91" font-size="20" font-weight="700" fill="{BAD}">✗</text>'
         return
-    for row, (size, colour) in enumerate(zip(sizes[-3:], (FIXED, SPACE, SPACE), strict=False)):
-        yield f'<text x="{x:.1f}" y="{150 + 13 * row}" fill="{colour}">{size}</text>'
+    for row, (text, moves) in enumerate(_labels(sizes, follows)):
+        yield f'<text x="{x:.1f}" y="{150 + 13 * row}" fill="{SPACE if moves else FIXED}">{text}</text>'
+
+
+def _labels(sizes: Sequence[int], follows: Sequence[bool]) -> list[tuple[str, bool]]:
+    """C, H and W of a map below each other; in one line the sizes of anything else."""
+    if len(sizes) == 3:
+        return [(str(size), moves) for size, moves in zip(sizes, follows, strict=True)]
+    return [("×".join(map(str, sizes)), any(follows))]
 
 
 def alt(shown: Sequence[Lane], traces: Sequence[Trace], size: tuple[int, int]) -> str:

@@ -6,6 +6,7 @@ The picture moves without Python. Python is asked for a trace only where a netwo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,12 +15,13 @@ import traitlets
 
 from fcnviz.errors import FcnvizError
 from fcnviz.explorer import page
-from fcnviz.explorer.scene import WITHIN, frozen, lanes, scene
+from fcnviz.explorer.scene import WITHIN, Lane, frozen, grown, lanes, scene
 from fcnviz.explorer.still import Still, still
+from fcnviz.twin import on_meta, parts_of, twin
 
 __all__ = ["Explorer"]
 
-TALL = 1040  # pixels of the frame in a saved notebook: the page at 1280 pixels, its ways out included
+TALL, LANE = 750, 260  # pixels of the frame in a saved notebook, and for each network: the page at 1280 pixels
 
 
 class Explorer(anywidget.AnyWidget):
@@ -63,9 +65,10 @@ class Explorer(anywidget.AnyWidget):
         channels: int = 3,
         presets: Sequence[tuple[int, int]] | None = None,
     ) -> None:
-        self._lanes = lanes(models, channels, within)
-        shown = scene(self._lanes, size, within, presets)
+        found = lanes(models, channels, within)
+        shown = scene(found, size, within, presets)
         super().__init__()
+        self._lanes = tuple(_weightless(lane, size) for lane in found)
         self.set_trait("scene", shown)
         self.height, self.width, self.selected = *size, shown["columns"][0]
         self.on_msg(self._asked)
@@ -105,9 +108,17 @@ class Explorer(anywidget.AnyWidget):
         answer: dict[str, Any] = {"lane": lane, "height": height, "width": width}
         try:
             answer["law"] = frozen(self._lanes[lane].traced((height, width)))
+            self._grow(lane, answer["law"]["steps"])
         except FcnvizError as error:
             answer["error"] = str(error)
         self.send(answer)
+
+    def _grow(self, lane: int, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Steps that were in no trace before become columns; the selected one stays selected."""
+        new = grown(self.scene, lane, steps)
+        if new["columns"] != self.scene["columns"]:
+            self.set_trait("scene", new)
+            self.step = new["columns"].index(self.selected)
 
     def _still(self) -> Still:
         return still(self._lanes, self.scene["columns"], (self.height, self.width))
@@ -128,5 +139,15 @@ class Explorer(anywidget.AnyWidget):
         return (
             f"<style>.{mark}{{display:none}}</style><div class='{mark}'>{here.image}</div>"
             f"<iframe title='fcnviz explorer' sandbox='allow-scripts' srcdoc=\"{whole}\" "
-            f"style='width:100%;height:{TALL}px;border:0'></iframe>"
+            f"style='width:100%;height:{TALL + LANE * len(self._lanes)}px;border:0'></iframe>"
         )
+
+
+def _weightless(lane: Lane, size: tuple[int, int]) -> Lane:
+    """The same lane with a twin that stores no numbers: a notebook keeps every widget that was ever shown."""
+    if lane.law is not None:
+        light = twin(lane.law.parts, on_meta, keep_mode=True)
+        return replace(lane, model=light[0][1], law=replace(lane.law, parts=light))
+    if lane.traced(size).method == "real":
+        return lane  # its shapes depend on its weights
+    return replace(lane, model=twin(parts_of(lane.model), on_meta, keep_mode=True)[0][1])

@@ -85,6 +85,59 @@ def test_the_failing_block_is_red_and_later_ones_are_ghosts(opened):
     expect(opened.lane("Convolutional head").locator(".ghost, .failed")).to_have_count(0)
 
 
+def test_sizes_pressed_faster_than_blocks_glide_leave_no_error(opened):
+    """`opened` asserts that the console is empty: a frame may have begun before the press that asked for it."""
+    for size in ["256×256", "1568×32", "500×375", "224×224"] * 6:
+        press_preset(opened.page, size)
+    opened.page.wait_for_timeout(600)
+    assert numbers_of(opened.block("Linear head", 0)) == ["3", "224", "224"]
+
+
+def test_the_words_of_a_break_stay_in_sight_on_a_phone(browser, saved):
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    shown = Opened(context, saved, "#h=256&w=256&step=classifier.0")
+    shown.page.wait_for_timeout(200)
+    assert shown.page.locator(".lanes").evaluate("e => e.scrollLeft") > 0
+    head = shown.lane("Linear head").locator(".head").bounding_box()
+    assert head["x"] >= 0 and head["x"] + head["width"] <= 390
+    back = shown.lane("Linear head").evaluate("e => e.clientWidth - e.parentNode.scrollWidth")
+    assert back >= -1
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_the_lanes_are_whole_and_dark_on_white(browser, saved, scheme):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    shown = Opened(context, saved, "#h=256&w=256&step=classifier.0")
+    shown.page.set_viewport_size({"width": 720, "height": 1000})
+    shown.page.emulate_media(media="print", color_scheme=scheme)
+    shown.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    failed = shown.block("Linear head", 33).bounding_box()
+    assert shown.lane("Linear head").locator(".failed").count() == 1
+    assert failed["x"] + failed["width"] <= 720
+    explorer = shown.page.locator(".fcnviz-explorer")
+    ink, back = (
+        explorer.evaluate(f"e => getComputedStyle(e).{key}.match(/\\d+/g).slice(0, 3).map(Number)")
+        for key in ("color", "backgroundColor")
+    )
+    assert (ink, back) == ([0, 0, 0], [255, 255, 255])
+    context.close()
+
+
+def test_another_button_of_the_mouse_leaves_the_size(opened):
+    opened.page.get_by_role("application").first.click(button="right", position={"x": 20, "y": 20})
+    expect(field(opened.page, "Height")).to_have_value("224")
+
+
+def test_a_square_from_the_address_is_locked_again(opened):
+    lock = opened.page.get_by_role("button", name="keep the image square")
+    opened.page.evaluate("location.hash = '#h=300&w=200'")
+    expect(lock).to_have_attribute("aria-pressed", "false")
+    opened.page.evaluate("location.hash = '#h=256&w=256'")
+    expect(field(opened.page, "Width")).to_have_value("256")
+    expect(lock).to_have_attribute("aria-pressed", "true")
+
+
 def test_each_block_has_the_numbers_of_its_map(opened):
     press_preset(opened.page, "500×375")
     lane = opened.lane("Convolutional head")
@@ -259,6 +312,25 @@ def test_silly_sizes_are_refused_by_the_field_and_by_the_networks(opened):
 def test_the_sentence_that_changes_is_told(opened):
     press_preset(opened.page, "256×256")
     expect(opened.page.get_by_role("status")).to_contain_text("Linear head stops at classifier.0")
+    opened.page.get_by_role("button", name="next step").click()
+    expect(opened.page.get_by_role("status")).to_contain_text("Step 2 of 39, features.1. Linear head: ReLU")
+
+
+def test_what_is_hidden_from_readers_says_so(opened):
+    assert set(opened.page.locator("[aria-hidden]").evaluate_all("all => all.map(e => e.ariaHidden)")) == {"true"}
+
+
+@pytest.mark.parametrize(
+    ("link", "height", "width"),
+    [("#h=3.7&w=30", "4", "30"), ("#h=99999&w=0", "2048", "1"), ("#h=two&w=", "224", "224"), ("#h=-5", "1", "224")],
+)
+def test_an_address_takes_what_the_field_takes(browser, saved, link, height, width):
+    context = browser.new_context()
+    shown = Opened(context, saved, link)
+    expect(field(shown.page, "Height")).to_have_value(height)
+    expect(field(shown.page, "Width")).to_have_value(width)
+    assert shown.errors == []
+    context.close()
 
 
 STATES = ["", "#h=256&w=256&step=classifier.0", "#h=1568&w=32&step=features.30", "#h=1&w=1&step=features.4"]

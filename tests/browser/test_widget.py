@@ -107,6 +107,21 @@ def test_the_page_shows_what_python_sets(opened, view):
     expect(view.get_by_role("heading", level=2).first).to_have_text("2")
 
 
+def test_python_sets_a_square_and_the_lock_holds(opened, view):
+    python(opened, "view.height, view.width = 40, 41; view.width = 40")
+    expect(field(view, "Width")).to_have_value("40")
+    expect(view.get_by_role("button", name="keep the image square")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_cell_of_text_chooses_the_step_while_the_kernel_is_busy(opened, view):
+    python(
+        opened, "import ipywidgets; word = ipywidgets.Text('0'); ipywidgets.jslink((word, 'value'), (view, 'selected'))"
+    )
+    python(opened, "word.value = '2'")
+    expect(view.get_by_role("heading", level=2).first).to_have_text("2")
+    settled(opened, "print(view.step)", "2")
+
+
 def test_python_sees_the_step(opened, view):
     view.get_by_role("button", name="next step").click()
     view.get_by_role("button", name="next step").click()
@@ -220,6 +235,46 @@ def test_a_saved_notebook_that_is_not_trusted_shows_the_picture(opened, kept):
     expect(image).to_be_visible()
     assert image.evaluate("e => e.complete && e.naturalWidth") > 300
     expect(opened.page.locator("iframe[srcdoc]")).to_have_count(0)
+
+
+SLOW = """
+import time
+from torch import nn
+from fcnviz.explorer import Explorer
+asked = []
+class Slow(Explorer):
+    def _asked(self, *message):
+        asked.append(message)
+        time.sleep(0.4)
+        super()._asked(*message)
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.odd = nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2)
+    def forward(self, x):
+        x = self.conv(x[..., : int(x.shape[3] ** 0.5)])
+        return self.odd(x) if x.shape[2] % 2 else x
+slow = Slow({"Odd": Odd()}, (20, 20), within=400, presets=[])
+slow
+"""
+
+
+def test_without_a_law_only_the_last_size_is_asked_for_and_new_steps_appear(lab):
+    put(lab, "slow.ipynb", notebook(SLOW))
+    lab.open("slow.ipynb")
+    lab.run_all()
+    shown = lab.page.locator(".fcnviz-explorer").last
+    lane = shown.get_by_role("region", name="Odd", exact=True)
+    expect(lane.locator(".block")).to_have_count(3)
+    before = len(lab.errors)
+    shown.get_by_role("slider", name="Height").focus()
+    for _ in range(15):
+        lab.page.keyboard.press("ArrowRight")
+    expect(shown.get_by_role("status")).to_contain_text("Odd runs: 4×17×2.")
+    assert int(python(lab, "print(len(asked))")) <= 4
+    expect(lane.locator(".block")).to_have_count(4)
+    settled(lab, "print(slow.scene['columns'][1:], slow.step)", "['conv', 'odd'] 0")
+    assert lab.errors[before:] == []
 
 
 def test_an_exported_notebook_holds_the_page(browser, kept, tmp_path):
