@@ -252,9 +252,13 @@ def _followed(found: Trace) -> Iterator[tuple[Step, tuple[Placement, ...]]]:
             what = f"{step.name} ({step.kind})"
             raise InputError(f"{what} is no convolution, pooling or sum of maps: its cells can't be followed")
         try:
-            yield step, located.placements
+            places = located.placements
         except GeometryError as error:
             raise InputError(f"{error}: its cells can't be followed") from error
+        if any(place.shared is not None for place in places):
+            seen = f"each cell sees all {step.input_shapes[0][2]} cells"
+            raise InputError(f"{step.name} ({step.kind}): {seen}: its cells can't be followed")
+        yield step, places
 
 
 def _ring(step: Step, places: Sequence[Placement], edges: Sequence[_Edges]) -> Ring:

@@ -289,27 +289,6 @@ def test_padding_a_batch_of_different_sizes_changes_answers_near_the_added_side_
     assert not torch.allclose(alone[:, -1], together[:, -1], atol=1e-2)  # paper is no zero after the first layer
 
 
-# --- the lesson as it is taught
-
-
-@pytest.mark.slow
-def test_with_the_default_settings_the_classifier_reads_digits_it_has_not_seen(digits):
-    """About 13 seconds of one core."""
-    reader = training.train(training.windows(digits.train))
-    assert training.accuracy(reader.net, training.windows(digits.test)) >= 0.97
-
-
-@pytest.mark.slow
-def test_each_skip_helps_and_two_help_more_than_training_the_coarse_net_as_long(digits):
-    """Half the canvases of the lesson; about 35 seconds of one core."""
-    classifier = training.train(training.windows(digits.train), epochs=4, net=training.pooled_net()).net
-    learnt, kept = data.canvases(digits.train, 200, seed=10), data.canvases(digits.test, 60, seed=99)
-    ladder = training.ladder(classifier, learnt, kept)
-    coarse, control, one_skip, two_skips = (rung.scores.mean_iu for rung in ladder.rungs)
-    assert coarse < one_skip < two_skips
-    assert control < two_skips - 0.05, [rung.scores for rung in ladder.rungs]
-
-
 # --- pictures
 
 
