@@ -268,6 +268,8 @@ def test_nothing_moves_by_itself_for_those_who_want_no_motion(opened):
     opened.page.emulate_media(reduced_motion="reduce")
     opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
     opened.page.reload()
+    expect(field(opened.page, "Height")).to_have_value("256")
+    opened.page.wait_for_timeout(300)  # the first picture is laid out
     before = opened.page.screenshot()
     opened.page.wait_for_timeout(900)
     assert opened.page.screenshot() == before
