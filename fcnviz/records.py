@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from fcnviz.diagnosis import Diagnosis
@@ -179,8 +179,42 @@ class Failure:
         return diagnose(self.before, self.step, self.message)
 
 
+class HasName(Protocol):
+    """Anything that is found by its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=HasName)
+
+
+class ByName(Sequence[Named]):
+    """The `steps` of a record as a sequence: by place, by name, or a slice of them."""
+
+    steps: tuple[Named, ...]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Named: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Named, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> Named | tuple[Named, ...]:
+        if not isinstance(key, str):
+            return self.steps[key]
+        for step in self.steps:
+            if step.name == key:
+                return step
+        raise KeyError(f"no step is named {key!r}; there are {', '.join(s.name for s in self.steps)}")
+
+    def __iter__(self) -> Iterator[Named]:
+        return iter(self.steps)
+
+
 @dataclass(frozen=True)
-class Trace(Sequence[Step]):
+class Trace(ByName[Step]):
     """One forward pass as a sequence of steps, up to and including one that failed.
 
     `trace[3]`, `trace["features.0"]` and `trace[:5]` give a step, a step by name, and a tuple of steps.
@@ -212,24 +246,6 @@ class Trace(Sequence[Step]):
     def macs(self) -> int:
         """Multiply-adds of all steps."""
         return sum(step.macs for step in self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @overload
-    def __getitem__(self, key: int | str) -> Step: ...
-    @overload
-    def __getitem__(self, key: slice) -> tuple[Step, ...]: ...
-    def __getitem__(self, key: int | str | slice) -> Step | tuple[Step, ...]:
-        if not isinstance(key, str):
-            return self.steps[key]
-        for step in self.steps:
-            if step.name == key:
-                return step
-        raise KeyError(f"no step is named {key!r}; there are {', '.join(s.name for s in self.steps)}")
-
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
 
     def __str__(self) -> str:
         from fcnviz import table  # a record knows that a table exists, never how one looks

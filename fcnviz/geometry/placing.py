@@ -12,7 +12,6 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from fcnviz.coordinates import PIXELS, SAME, SPREAD, Placement, Reading, Span, c
 from fcnviz.errors import GeometryError, InputError
 from fcnviz.geometry.links import Link, Track, carries_pixels, links, maps_of, shares_memory, writes
 from fcnviz.nested import leaves
-from fcnviz.records import Shape, Source, Step, Trace
+from fcnviz.records import ByName, Shape, Source, Step, Trace
 
 NAMES = {1: "L", 2: "HW", 3: "DHW"}
 IMAGE = Source(-1, 0)
@@ -134,7 +133,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class Geometry(Sequence[Located]):
+class Geometry(ByName[Located]):
     """Where the cells of every step of a trace lie on the image.
 
     `found[3]` and `found["conv1"]` give a step; `print(found)` and a notebook write the table.
@@ -197,24 +196,6 @@ class Geometry(Sequence[Located]):
                 before = self.image if way.source == IMAGE else tuple(a.size for a in self._found[way.source].axes)
                 masks[way.source] = masks.get(way.source, False) | _read(mask, way.readings, before)
         return pixels
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @overload
-    def __getitem__(self, key: int | str) -> Located: ...
-    @overload
-    def __getitem__(self, key: slice) -> tuple[Located, ...]: ...
-    def __getitem__(self, key: int | str | slice) -> Located | tuple[Located, ...]:
-        if not isinstance(key, str):
-            return self.steps[key]
-        for step in self.steps:
-            if step.name == key:
-                return step
-        raise KeyError(f"no step is named {key!r}; there are {', '.join(s.name for s in self.steps)}")
-
-    def __iter__(self) -> Iterator[Located]:
-        return iter(self.steps)
 
     def __str__(self) -> str:
         from fcnviz.geometrytable import text  # a record knows that a table exists, never how one looks
