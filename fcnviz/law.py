@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from fcnviz.expressions import Tree
 from fcnviz.inputs import Asked, read
 from fcnviz.nested import leaves, mapped
 from fcnviz.passes import Forms, Guard, Pass, SizeForm, TensorForm, WindowForm, at_size
+from fcnviz.progress import progress
 from fcnviz.recorder import Operation
 from fcnviz.records import Failure, Output, Shape, Step, Trace, Window
 from fcnviz.requirements import Requirement, requirements
@@ -289,7 +289,7 @@ class _Search:
     def law(self) -> Law:
         passes: list[tuple[dict[str, int], Pass, Trace]] = []
         total = math.prod(self.limits.values())
-        with _progress(total) as advance:
+        with progress(total, "checking sizes") as advance:  # a path may decide one size or nearly all
             for sizes in self._uncovered():
                 if len(passes) == PATHS:
                     break
@@ -523,16 +523,3 @@ def _union(paths: Sequence[Path]) -> Path:
     condition = conditions[0] if len(conditions) == 1 else ("or", *conditions)
     guards = tuple(path.guards[0] for path in paths)
     return replace(paths[0], condition=condition, conditions=conditions, guards=guards, count=count)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar of the share of sizes decided, for a law that takes longer than a second.
-
-    It foretells no end: one path may decide one size or nearly all, so the time so far says nothing of the time left.
-    """
-    from tqdm.auto import tqdm
-
-    shown = "{desc} {percentage:3.0f}%|{bar}| {elapsed}"
-    with tqdm(total=total, desc="checking sizes", bar_format=shown, delay=1.0, leave=False) as bar:
-        yield bar.update

@@ -35,7 +35,7 @@ COMES_WITH = {
 
 # A room imports only rooms above it. One exception: a Trace asks the table how it looks.
 ROOMS = [
-    *("errors", "records", "nested", "arithmetic", "coordinates"),
+    *("errors", "progress", "records", "nested", "arithmetic", "coordinates"),
     *("diagnosis", "expressions", "requirements"),
     *("conv", "twin", "cast", "operations", "upsampling", "models", "batches"),
     *("calls", "counting", "doubt", "inputs", "recorder", "trace"),
@@ -43,14 +43,14 @@ ROOMS = [
     *("geometry", "effective"),
     *("surgery", "equivalence", "patches", "gallery"),
     *("data", "training"),
-    *("layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve"),
-    *("exercises", "windowsliders", "answersliders", "explorer", "site", "__main__"),
+    *("layout", "palette", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve"),
+    *("exercises", "names", "windowsliders", "answersliders", "explorer", "site", "__main__"),
 ]
 WITHOUT_TORCH = [
     *("errors", "records", "nested", "arithmetic", "coordinates"),
     *("diagnosis", "expressions", "requirements", "lawdata", "templates", "geometry"),
 ]
-VIEWS = ["layout", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "windowsliders"]
+VIEWS = ["layout", "palette", "table", "handwork", "lawtable", "geometrytable", "figures", "livecurve", "windowsliders"]
 DELEGATED = {
     ("records", "_diagnosis", "fcnviz.diagnosis"),
     ("records", "__str__", "fcnviz.table"),
