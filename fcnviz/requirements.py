@@ -73,17 +73,29 @@ def _explanation(law: Law, step: Step, refused: np.ndarray, past: np.ndarray) ->
     """Conditions, simplest first, each of which refuses sizes that none before it does.
 
     First those that the step checked: where it let sizes pass as they stand, where it refused turned round. What
-    they leave unexplained was decided on the way to the step.
+    they leave unexplained was decided on the way to the step; but where no size gets past it, nothing was decided.
     """
+    found: dict[Tree, np.ndarray] = {}
     unexplained, beyond, left = refused.copy(), _wider(law), np.array(True)
-    for candidates in (_checked(law, step), _decided_before(law, step)):
+    for candidates in (_checked(law, step), _decided_before(law, step) if past.any() else {}):
         if not unexplained.any():
-            return
+            break
         for condition in sorted(candidates, key=lambda c: _reading_order(c, candidates[c])):
             holds, wide = _on(condition, _range(law)), _on(condition, beyond)
             if (refused & ~holds).any() and not (past & ~holds).any() and (left & ~wide).any():
                 unexplained, left = unexplained & holds, left & wide
-                yield condition, holds
+                found[condition] = holds
+    yield from (_needed(found, refused & ~unexplained) if past.any() else found).items()
+
+
+def _needed(found: Mapping[Tree, np.ndarray], refused: np.ndarray) -> dict[Tree, np.ndarray]:
+    """Without those that refuse nothing that the others let through; the longest goes first."""
+    kept = dict(found)
+    for condition in sorted(found, key=lambda c: len(expressions.text(c)), reverse=True):
+        others = [holds for other, holds in kept.items() if other != condition]
+        if others and not (refused & np.logical_and.reduce(others)).any():
+            del kept[condition]
+    return kept
 
 
 def _checked(law: Law, step: Step) -> dict[Tree, bool]:

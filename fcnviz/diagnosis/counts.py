@@ -87,8 +87,10 @@ def _wrong_count(scene: Scene, flat: Step, columns: int) -> Diagnosis:
     sizes = whole[1:] if math.prod(whole[1:]) == numbers else whole
     is_map = len(sizes) > 2 or (len(sizes) == 2 and scene.is_map(flat))
     grid = _grid(columns, sizes) if is_map else None
-    if (grid is None or len(set(grid)) > 1) and (found := _other_channels(scene, flat, columns)) is not None:
-        return found
+    if not (is_map and _is_square(columns, sizes)):
+        found = _other_channels(scene, flat, columns) or _one_cell(scene, flat, columns)
+        if found is not None:
+            return found
     has = _asked(columns, "columns", sizes, grid) if is_map else f"{count(columns)} columns"
     return told(
         f"{scene.who} has {has}, but the flattened {'map' if is_map else 'tensor'} is {product(sizes)} numbers: "
@@ -98,7 +100,10 @@ def _wrong_count(scene: Scene, flat: Step, columns: int) -> Diagnosis:
 
 
 def _other_channels(scene: Scene, flat: Step, columns: int) -> Diagnosis | None:
-    """16·16·16 columns for a map of 32·16·16: the cells are right, the channels are those of a layer before."""
+    """16·16·16 columns for a map of 32·16·16: the cells are right, the channels are those of a layer before.
+
+    Not asked where the columns are those of a square map: a Linear made for 512·7·7 has 64·7·56 columns by accident.
+    """
     channels, *spatial = flat.input_shapes[0][1:] or (0,)
     cells, maker = math.prod(spatial), next((s for s in scene.line(flat) if s.operation != "same"), None)
     before = {
@@ -113,6 +118,21 @@ def _other_channels(scene: Scene, flat: Step, columns: int) -> Diagnosis | None:
         f"numbers, {count(columns)} ≠ {count(numbers)}",
         f"give it `in_features={'*'.join(map(str, (channels, *spatial)))}`, which is {count(numbers)}",
         to_make(maker, ("conv", "conv_transpose"), "out_channels", wants),
+    )
+
+
+def _one_cell(scene: Scene, flat: Step, columns: int) -> Diagnosis | None:
+    """512 columns behind a pooling to one cell of 256 channels: no image size brings another count."""
+    channels, *spatial = flat.input_shapes[0][1:] or (0,)
+    pooling = scene.maker(flat)
+    if pooling is None or pooling.operation != "adaptive_pool" or not spatial or math.prod(spatial) != 1:
+        return None
+    before = scene.maker(pooling)
+    return told(
+        f"{scene.who} has {count(columns)} columns, but {who(pooling)} makes each of the {plural(channels, 'channel')} "
+        f"one number, at every image size: {count(columns)} ≠ {count(channels)}",
+        f"give it `in_features={channels}`",
+        to_make(before, ("conv",), "out_channels", columns),
     )
 
 
@@ -248,10 +268,25 @@ def _grid(columns: int, sizes: Sequence[int]) -> tuple[int, ...] | None:
     if len(spatial) == 2:
         pairs = [(h, cells // h) for h in range(1, math.isqrt(cells) + 1) if cells % h == 0]
         pairs += [(w, h) for h, w in reversed(pairs) if h != w]
-        lean = math.log(max(spatial[0], 1) / max(spatial[1], 1))
-        return min(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1]) - lean))
+        high, wide = (max(size, 1) for size in spatial)
+        return min(pairs, key=lambda pair: _times_apart(pair[0] * wide, pair[1] * high))
     edge = round(cells ** (1 / len(spatial)))
     return (edge,) * len(spatial) if edge ** len(spatial) == cells else None
+
+
+def _is_square(columns: int, sizes: Sequence[int]) -> bool:
+    """Whether a map with equal sides has that many numbers.
+
+    >>> _is_square(25088, (512, 8, 8)), _is_square(4096, (32, 16, 16))
+    (True, False)
+    """
+    cells, rest = divmod(columns, max(sizes[0], 1))
+    return not rest and round(cells ** (1 / (len(sizes) - 1))) ** (len(sizes) - 1) == cells
+
+
+def _times_apart(one: int, other: int) -> float:
+    """How many times the larger number is the smaller one: at equal proportions equal, to the last bit."""
+    return max(one, other) / min(one, other)
 
 
 def _asked(columns: int, thing: str, sizes: Sequence[int], grid: tuple[int, ...] | None) -> str:

@@ -50,20 +50,22 @@ def smallest_image(scene: Scene, step: Step, wanted: Sequence[int]) -> tuple[int
     return least if all(_forth(slides, axis, size) >= wanted[axis] for axis, size in enumerate(least)) else None
 
 
-def _slides(scene: Scene, step: Step, rank: int) -> list[_Slide] | None:
+def _slides(scene: Scene, step: Step, rank: int) -> tuple[_Slide, ...] | None:
     windows = way(scene, step)
     if windows is None:
         return None
-    slides = [_Slide(one.operation, one.window) for one in windows if one.window is not None]
+    slides = tuple(_Slide(one.operation, one.window) for one in windows if one.window is not None)
     return slides if all(len(slide.window.kernel) >= rank for slide in slides) else None
 
 
-def _back(slides: Sequence[_Slide], axis: int, size: int) -> int:
+@functools.lru_cache(maxsize=1 << 10)
+def _back(slides: tuple[_Slide, ...], axis: int, size: int) -> int:
     """The fewest cells of an image of which at least `size` are made, if torch takes every window at all."""
     return functools.reduce(lambda size, slide: _cells_before(slide, axis, size), reversed(slides), size)
 
 
-def _forth(slides: Sequence[_Slide], axis: int, size: int) -> int:
+@functools.lru_cache(maxsize=1 << 10)
+def _forth(slides: tuple[_Slide, ...], axis: int, size: int) -> int:
     """The cells made of `size` cells of an image; 0 where torch would refuse a window."""
     try:
         return functools.reduce(lambda size, slide: _cells_after(slide, axis, size), slides, size)
