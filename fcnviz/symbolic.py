@@ -48,6 +48,7 @@ def run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: 
 def _run(parts: Parts, asked: Asked, at: Mapping[str, int], on_cpu: bool, as_is: bool) -> Pass:
     env = ShapeEnv(duck_shape=False, specialize_zero_one=False)
     mode = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True)
+    mode.cache_enabled = False  # what it keeps is of one pass's symbols: to keep and to find costs more than it saves
     sizes = {name: _symbol(env, name, size) for name, size in at.items()}
     names = {size.node.expr: name for name, size in sizes.items()}
     recorder = _Recorder(env, at, twin(parts, _image(mode, on_cpu), as_is), partial(_alone, parts, as_is))

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from itertools import combinations
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -27,12 +27,12 @@ from fcnviz import expressions
 from fcnviz.arithmetic import count
 from fcnviz.expressions import Tree
 
-__all__ = ["Choice", "Number", "Sentence", "Text", "learn", "to_json"]
+__all__ = ["Choice", "Number", "Sentence", "Text", "conditions", "learn", "to_json"]
 
 Sizes: TypeAlias = Mapping[str, int]
 ROUNDS = 12  # how often sizes at which a template was wrong may be learned from
 LEAVES = 16  # a sentence that needs more wordings is not understood
-DEPTH = 6
+DEPTH = 12
 PAIRS = 4  # so many pairs of sizes are tried for each border between two wordings
 RARE = 2  # a wording heard this seldom is no rule, when others are
 LENGTH = 0.05  # bits that a character of a condition costs: of two that tell alike, the shorter one is the reason
@@ -121,7 +121,7 @@ def learn(
         found = _Listener(heard, said, trees, asides).text()
         wrong = [at for at, word in zip(further, words, strict=True) if found is None or _at(found, at) != word]
         if found is not None and not wrong:
-            doubtful = (at for condition in _conditions(found) for at in beside(condition))
+            doubtful = (at for condition in conditions(found) for at in beside(condition))
             wrong = [at for at in doubtful if _at(found, at) != say(at)]
             wrong = wrong or list(_borders(found, heard, said, say, said_there))
             if not wrong:
@@ -133,18 +133,19 @@ def learn(
     return None
 
 
-def _conditions(text: Text) -> Iterator[Tree]:
+def conditions(text: Text) -> Iterator[Tree]:
+    """What tells which words of a text are said."""
     if isinstance(text, Choice):
         yield text.condition
-        yield from _conditions(text.yes)
-        yield from _conditions(text.no)
+        yield from conditions(text.yes)
+        yield from conditions(text.no)
 
 
 def _borders(
     text: Text, heard: Sequence[Sizes], said: Sequence[str], say: Callable[[Sizes], str], there: Callable[[Sizes], bool]
 ) -> Iterator[Sizes]:
     """Sizes at which the template is wrong, sought where it, or the speaker, goes over to other words."""
-    frames = {i: _NUMBER.sub("#", one) for i, one in enumerate(said)}
+    frames = {i: _frame(one) for i, one in enumerate(said)}
     for i, j in _neighbours(heard, frames):
         for told in (say, partial(_at, text)):
             for at in _flip(heard[i], heard[j], partial(_frame_of, told), there):
@@ -152,13 +153,19 @@ def _borders(
                     yield at
 
 
-def _frame_of(told: Callable[[Sizes], str | None], at: Sizes) -> str:
-    return _NUMBER.sub("#", told(at) or "")
+def _frame_of(told: Callable[[Sizes], str | None], at: Sizes) -> tuple[str, ...]:
+    return _frame(told(at) or "")
 
 
-def _neighbours(heard: Sequence[Sizes], frames: Mapping[int, str]) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=1 << 12)
+def _frame(said: str) -> tuple[str, ...]:
+    """What stands between the numbers."""
+    return tuple(_NUMBER.split(said))
+
+
+def _neighbours(heard: Sequence[Sizes], frames: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[int, int]]:
     """For each pair of wordings a few pairs of sizes, the nearest first, at which one and the other is said."""
-    pairs: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+    pairs: dict[tuple[tuple[str, ...], ...], list[tuple[int, int, int]]] = {}
     for i, j in combinations(frames, 2):
         if frames[i] != frames[j]:
             apart = sum(abs(heard[i][name] - heard[j][name]) for name in heard[i])
@@ -168,7 +175,7 @@ def _neighbours(heard: Sequence[Sizes], frames: Mapping[int, str]) -> Iterator[t
     yield from ((i, j) for _, i, j in nearest[: 4 * PAIRS])
 
 
-def _flip(one: Sizes, other: Sizes, told: Callable[[Sizes], str], there: Callable[[Sizes], bool]) -> tuple[Sizes, ...]:
+def _flip(one: Sizes, other: Sizes, told: Callable[[Sizes], Any], there: Callable[[Sizes], bool]) -> tuple[Sizes, ...]:
     """Two neighbouring sizes between one and the other at which other words are told; none if the way leads out."""
     while max(abs(one[name] - other[name]) for name in one) > 1:
         middle = {name: (one[name] + other[name]) // 2 for name in one}
@@ -195,7 +202,8 @@ class _Listener:
     telling: tuple[Tree, ...]
 
     def text(self) -> Text | None:
-        wordings = [self._sentences(group) for group in self._by(range(len(self.said)), self._frame).values()]
+        frames = self._by(range(len(self.said)), lambda place: _frame(self.said[place]))
+        wordings = [self._sentences(group) for group in frames.values()]
         if any(found is None for found in wordings):
             return None
         leaves = [leaf for found in wordings if found for leaf in found]
@@ -218,9 +226,6 @@ class _Listener:
             groups.setdefault(key(place), []).append(place)
         return groups
 
-    def _frame(self, place: int) -> tuple[str, ...]:
-        return tuple(_NUMBER.split(self.said[place]))
-
     def _numbers(self, place: int) -> list[str]:
         return _NUMBER.findall(self.said[place])
 
@@ -237,7 +242,7 @@ class _Listener:
         lost = [i for i, tree in trees.items() if tree is None]
         if not lost:
             slots = [_slot(trees[i], words) for i, words in enumerate(spelled)]
-            return [(_sentence(self._frame(places[0]), slots), places)]
+            return [(_sentence(_frame(self.said[places[0]]), slots), places)]
         moving = {i: tree for i, tree in trees.items() if tree is not None and expressions.names_in(tree)}
         groups = self._apart(places, min((values[i] for i in lost), key=lambda numbers: len(set(numbers))))
         if not 1 < len(groups) <= LEAVES // 2:
@@ -286,20 +291,19 @@ class _Listener:
         """The comparison after which most is known of which sentence is said."""
         places = [place for _, at in leaves for place in at]
         label = np.array([i for i, (_, at) in enumerate(leaves) for _ in at])
-        best: tuple[float, Tree, np.ndarray] | None = None
+        best: tuple[float, Tree, np.ndarray] = (math.inf, True, np.ones(len(label), bool))
         for left, right in self._pairs():
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratio = self._worth(left, places) / self._worth(right, places)
-            for low, high in _edges(ratio, label):
-                holds = ratio <= low
-                doubt = _doubt(label[holds]) + _doubt(label[~holds])
-                if best is None or doubt < best[0]:
-                    condition = _compared(left, right, low, high)
-                    cost = doubt + LENGTH * len(str(condition))
-                    best = min(best or (math.inf, condition, holds), (cost, condition, holds), key=itemgetter(0))
-        if best is None or not 0 < best[2].sum() < len(label):
+            for doubt, low, high in _cuts(ratio, label):
+                if doubt >= best[0]:
+                    break
+                condition = _compared(left, right, low, high)
+                best = min(best, (doubt + LENGTH * len(str(condition)), condition, ratio <= low), key=itemgetter(0))
+        _, condition, holds = best
+        if not 0 < holds.sum() < len(label):
             return None
-        return best[1], {place for place, held in zip(places, best[2], strict=True) if held}
+        return condition, {place for place, held in zip(places, holds, strict=True) if held}
 
     def _pairs(self) -> Iterator[tuple[Tree, Tree]]:
         for i, left in enumerate(self.telling):
@@ -364,20 +368,24 @@ def _plus(tree: Tree, number: int) -> Tree:
     return tree if number == 0 else ("+", tree, number) if number > 0 else ("-", tree, -number)
 
 
-def _edges(ratio: np.ndarray, label: np.ndarray) -> Iterator[tuple[float, float]]:
-    """Neighbouring values between which another sentence may begin."""
+def _cuts(ratio: np.ndarray, label: np.ndarray) -> list[tuple[float, float, float]]:
+    """Neighbouring values between which another sentence may begin, behind the doubt that a cut there leaves."""
     known = np.isfinite(ratio)
     values, place = np.unique(ratio[known], return_inverse=True)
-    heard = [frozenset(label[known][place == i].tolist()) for i in range(len(values))] if len(values) <= 400 else []
-    for i in range(len(heard) - 1):
-        if len(heard[i] | heard[i + 1]) > 1:
-            yield float(values[i]), float(values[i + 1])
+    if len(values) < 2:
+        return []
+    heard = np.zeros((len(values), int(label.max()) + 1))
+    np.add.at(heard, (place, label[known]), 1)
+    below = heard.cumsum(0)[:-1]
+    doubt = _doubt(below) + _doubt(np.bincount(label) - below)
+    turns = np.flatnonzero(((heard[:-1] + heard[1:]) > 0).sum(1) > 1)
+    return sorted((float(doubt[i]), float(values[i]), float(values[i + 1])) for i in turns)
 
 
-def _doubt(label: np.ndarray) -> float:
-    """Bits that are missing to know the sentence at each of these sizes."""
-    shares = np.unique(label, return_counts=True)[1] / max(len(label), 1)
-    return float(-len(label) * np.sum(shares * np.log2(shares)))
+def _doubt(heard: np.ndarray) -> np.ndarray:
+    """Bits that are missing to know the sentence at each of these sizes; a row says how often each was heard."""
+    shares = heard / np.maximum(heard.sum(1, keepdims=True), 1)
+    return -np.sum(heard * np.log2(np.where(shares > 0, shares, 1)), axis=1)
 
 
 def _compared(left: Tree, right: Tree, low: float, high: float) -> Tree:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import traitlets
 from javascript import asked
@@ -24,6 +25,7 @@ from fcnviz.explorer.scene import Lane, frozen, lanes, scene
 from fcnviz.explorer.still import still
 from fcnviz.explorer.wording import sums
 from fcnviz.figures import colours
+from fcnviz.palette import rgb
 from fcnviz.trace import trace
 
 NETS: dict[str, tuple[Any, int, int]] = {
@@ -167,6 +169,57 @@ def test_a_map_of_any_proportions_is_explained_in_our_words(tmp_path: Path) -> N
         failure = found.traced((at["H"], at["W"])).failure
         assert failure is not None
         assert one["words"][:2] == [failure.message, failure.explanation], at
+
+
+def refused_at_large_sizes(found: Lane, number: int) -> list[dict[str, int]]:
+    """Anywhere, and where two readings of 25 088 columns are as good: at 7 to 1, and where other channels divide it."""
+    assert found.law is not None
+    maps = [(7 * n, n) for n in range(1, 10)] + [
+        (7, 56),
+        (14, 28),
+        (14, 14),
+        (49, 2),
+        (49, 4),
+        (14, 7),
+        (64, 9),
+        (57, 8),
+    ]
+    maps += [(w, h) for h, w in maps]
+    edges = [{"H": 32 * h + i, "W": 32 * w + j} for h, w in maps for i in (-1, 0, 31) for j in (-1, 0, 31)]
+    sizes = [{"H": 228, "W": 1823}, {"H": 1591, "W": 90}, *edges, *some(found, number, seed=7)]
+    inside = [at for at in sizes if max(at.values()) <= 2048]
+    return [at for at in inside if not found.law.accepts(**at)]
+
+
+def test_at_large_sizes_too_every_word_is_ours(pair: Any, tmp_path: Path) -> None:
+    found, shown = pair[0][0], pair[1]["lanes"][0]
+    sizes = refused_at_large_sizes(found, 1100)
+    assert len(sizes) > 2000
+    for at, one in zip(sizes, asked(AT, {"lane": shown, "sizes": sizes}, tmp_path), strict=True):
+        failure = found.law.at(**at).failure
+        assert one["words"] == [failure.message, failure.explanation, *failure.remedies], at
+
+
+@pytest.mark.parametrize(("columns", "channels"), [(16 * 5 * 5, 16), (32 * 4 * 12, 32)])
+def test_at_every_map_our_words_are_said_or_those_of_a_size_that_is_named(
+    columns: int, channels: int, tmp_path: Path
+) -> None:
+    """A Linear made for 32·4·12 may be one for 16·8·12: every map whose cells divide its columns is asked about."""
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(16, channels, 3, padding=1), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(columns, 10)),
+    )
+    (found,) = lanes({"net": net}, 3, 128)
+    assert found.law is not None
+    lane = scene([found], (16, 16), 128)["lanes"][0]
+    every = [{"H": 4 * h + 1, "W": 4 * w + 2} for h in range(1, 31) for w in range(1, 31)]
+    sizes = [at for at in every if not found.law.accepts(**at)]
+    for at, one in zip(sizes, asked(AT, {"lane": lane, "sizes": sizes}, tmp_path), strict=True):
+        failure = found.law.at(
+            **(at if one["elsewhere"] is None else dict(zip("HW", one["elsewhere"], strict=True)))
+        ).failure
+        assert failure is not None
+        assert one["words"] == [failure.message, failure.explanation, *failure.remedies], at
 
 
 def test_a_way_out_without_a_rule_takes_no_number_from_the_other_words(tmp_path: Path) -> None:
@@ -387,3 +440,67 @@ def test_names_of_users_are_text_in_the_page(tmp_path: Path) -> None:
     assert EVIL not in html and "<img onerror" not in html
     (data,) = re.findall(r'id="scene">(.*?)</script>', html, re.S)
     assert json.loads(data)["lanes"][0]["label"] == EVIL
+
+
+# --- colours that carry meaning, for eyes that lack a cone (Machado, Oliveira, Fernandes 2009, severity 1)
+
+EYES = {
+    "all cones": np.eye(3),
+    "no red": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "no green": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "no blue": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+FAR = 10  # ΔE of CIE 1976: 2.3 can just be told apart side by side
+
+
+def themes() -> dict[str, dict[str, str]]:
+    """The style sheet's own colours, light and dark."""
+    blocks = re.findall(r"\.fcnviz-explorer \{([^}]*--space:[^}]*)\}", pages.source("explorer.css"))
+    light, dark, notebook = (dict(re.findall(r"--([\w-]+): (#\w+|var\(.*?\))", block)) for block in blocks)
+    assert {**notebook, "back": dark["back"]} == dark
+    return {"light": {**light, "back": "#ffffff"}, "dark": {**light, **dark}}
+
+
+def seen_by(eye: str, colour: str) -> np.ndarray:
+    """CIE L*a*b* of a colour as an eye without one kind of cone sees it."""
+    linear = EYES[eye] @ np.array([p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in rgb(colour)])
+    x, y, z = np.cbrt(np.maximum(TO_XYZ @ np.clip(linear, 0, 1) / TO_XYZ.sum(1), (6 / 29) ** 3 / 8))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("space", "channel"), ("space", "bad"), ("channel", "bad"), ("space-fill", "channel-fill")),
+        *(("space-fill", "bad-fill"), ("space-fill", "back"), ("bad-fill", "back"), ("channel-fill", "back")),
+    ],
+)
+def test_colours_that_mean_something_else_look_different_to_every_eye(
+    eye: str, theme: str, one: str, other: str
+) -> None:
+    colours_of = themes()[theme]
+    assert np.linalg.norm(seen_by(eye, colours_of[one]) - seen_by(eye, colours_of[other])) > FAR
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_what_runs_and_what_stops_look_different_on_the_plane_to_every_eye(pair: Any, eye: str) -> None:
+    for lane in pair[1]["lanes"]:
+        runs, stops = ([o["colour"] for o in lane["outcomes"] if o["runs"] is runs] for runs in (True, False))
+        assert min(np.linalg.norm(seen_by(eye, a) - seen_by(eye, b)) for a in runs for b in stops) > FAR
+        light = [seen_by(eye, colour)[0] for colour in stops]
+        assert light == sorted(light), "the later a network stops, the lighter"
+
+
+def test_what_fails_is_marked_by_more_than_colour(pair: Any) -> None:
+    found, shown = pair
+    drawn = base64.b64decode(still(found, shown["columns"], (256, 256)).image.split("base64,")[1][:-2]).decode()
+    assert "✗ Linear head" in drawn and "✓ Convolutional head" in drawn and drawn.count(">✗</text>") == 1

@@ -18,7 +18,7 @@ __all__ = ["alt", "svg"]
 POWER, DEEP, SLANT = 0.4, 0.17, (0.72, -0.6)
 WIDE, LEFT, HIGH = 1240, 16, 190  # the picture, its margin, and the height of a lane
 SCALE = 5.5
-INK, SOFT, FACE, CHANNELS, SPACE, BAD = "#1b1b1b", "#5c5c5c", "#6fb4de", "#d9a3cc", "#00609a", "#b01030"
+INK, SOFT, FACE, CHANNELS, SPACE, BAD = "#1b1b1b", "#5c5c5c", "#6fb4de", "#e6b8db", "#00609a", "#b01030"
 FIXED = "#8a2f78"
 
 

@@ -6,9 +6,11 @@ the picture moves without Python. A network that no law follows has traces of si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from fcnviz.explorer.sight import seen
 from fcnviz.explorer.wording import Said, Wording, sums
 from fcnviz.law import Law, law
 from fcnviz.nested import leaves
+from fcnviz.palette import colours
+from fcnviz.progress import progress
 from fcnviz.records import Failure, Output, Shape, Step, Trace
 from fcnviz.table import window_text
 from fcnviz.trace import trace
@@ -33,13 +37,14 @@ NAMES = ("H", "W")
 
 @dataclass(frozen=True)
 class Lane:
-    """One network: its law, or the reason why there is none."""
+    """One network: its law, or the reason why there is none. `heard` holds what has been put into words."""
 
     label: str
     model: nn.Module
     shape: tuple[Any, ...]
     law: Law | None
     reason: str = ""
+    heard: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def traced(self, size: tuple[int, int]) -> Trace:
         at = dict(zip(NAMES, size, strict=True))
@@ -49,15 +54,35 @@ class Lane:
 def lanes(asked: Any, channels: int, within: int) -> tuple[Lane, ...]:
     """The networks asked for, each with its law: one, or a dict of label: network; VGG16 with two heads if None."""
     if asked is None:
-        asked = {"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}
+        return _vgg16_twice(channels, within)
     if isinstance(asked, nn.Module):
         asked = {type(asked).__name__: asked}
     if not isinstance(asked, Mapping) or not 1 <= len(asked) <= 3:
         raise InputError(f"the explorer shows a network, or a dict of one to three, and was given {asked!r:.80}")
-    return tuple(_lane(str(label), model, (1, channels, *NAMES), within) for label, model in asked.items())
+    heard: dict[Any, Any] = {}
+    with _collecting_later():
+        return tuple(_lane(str(label), model, (1, channels, *NAMES), within, heard) for label, model in asked.items())
 
 
-def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int) -> Lane:
+@lru_cache(maxsize=2)
+def _vgg16_twice(channels: int, within: int) -> tuple[Lane, ...]:
+    """Kept, since nobody else holds these networks: running the cell again costs nothing."""
+    return lanes({"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}, channels, within)
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """A law makes formulas by the ten thousand, and to look for garbage goes through all of torch each time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int, heard: dict[Any, Any]) -> Lane:
     try:
         found = law(model, shape, within=within)
     except LawError as error:
@@ -65,7 +90,7 @@ def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int) -> 
     if found.covered < 1:
         share = f"{100 * found.covered:.0f} % of the sizes"
         return Lane(label, model, shape, None, f"it does so many different things that a law covers {share} only")
-    return Lane(label, model, shape, found)
+    return Lane(label, model, shape, found, heard=heard)
 
 
 def scene(
@@ -78,8 +103,8 @@ def scene(
     for height, width in offered:
         if not (1 <= height <= within and 1 <= width <= within):
             raise InputError(f"the size {height}×{width} is not within 1 to {within}, the sizes that are decided")
-    known: dict[str, Any] = {}
-    data = [_lane_json(lane, offered, known) for lane in shown]
+    with _collecting_later():
+        data = [_lane_json(lane, offered) for lane in shown]
     columns = _merged([step["name"] for step in one["plan"]] for one in data)
     return {
         "channels": shown[0].shape[1],
@@ -100,43 +125,39 @@ def _check_size(size: Any) -> None:
 # A lane
 
 
-def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]], known: dict[str, Any]) -> dict[str, Any]:
+def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]]) -> dict[str, Any]:
     start = {"label": lane.label, "reason": lane.reason}
     if lane.law is None:
         traces = {f"{h},{w}": frozen(lane.traced((h, w))) for h, w in offered}
         plan = _plan(one["steps"] for one in traces.values())
         return {**start, "law": None, "traces": traces, "plan": plan}
-    data = lawdata.to_json(lane.law)
-    sights = seen(lane.law)
-    with _progress(len(data["steps"]) + len(data["paths"])) as advance:
-        heard = Wording(lane.law, data, known, advance)
+    if lane.label not in lane.heard:
+        lane.heard[lane.label] = _law_json(lane.law, lane.heard.setdefault(None, {}))
+    return {**start, **lane.heard[lane.label]}
+
+
+def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
+    """A law with everything that is said about it; `known` is what networks with the same first layers share."""
+    data, sights = lawdata.to_json(found), seen(found)
+    with progress(len(data["steps"]) + len(data["paths"]), "explorer", "sentences") as advance:
+        heard = Wording(found, data, known, advance)
         sums_of, said_of = heard.sums(), heard.failures()
     steps = [
         {**_slim(row, step, words), "sees": sights.get(step.name, "")}
-        for row, step, words in zip(data["steps"], _steps(lane.law, data), sums_of, strict=True)
+        for row, step, words in zip(data["steps"], _steps(found, data), sums_of, strict=True)
     ]
     paths = [
         {"if": path["condition"], "steps": path["steps"], "output": path["output"], "said": _said_json(said)}
         for path, said in zip(data["paths"], said_of, strict=True)
     ]
-    main = lane.law.paths.index(lane.law.main)
+    main = found.paths.index(found.main)
     order = sorted(data["paths"], key=lambda path: path is not data["paths"][main])
     places = _merged_by([(steps[i]["name"], i) for i in path["steps"]] for path in order)
     return {
-        **start,
         "law": {"shapes": data["shapes"], "steps": steps, "paths": paths},
-        "outcomes": _outcomes(lane.law),
+        "outcomes": _outcomes(found),
         "plan": [steps[place] for place in places.values()],
     }
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], object]]:
-    """A bar of the steps and the ends that have been put into words, where that takes longer than a second."""
-    from tqdm.auto import tqdm  # only here, so that importing the package stays cheap
-
-    with tqdm(total=total, desc="explorer", unit=" sentences", delay=1.0, leave=False) as bar:
-        yield bar.update
 
 
 def _steps(found: Law, data: Mapping[str, Any]) -> list[Step]:
@@ -246,8 +267,6 @@ def _output(output: Output, shapes: list[list[int]]) -> Any:
 
 def _outcomes(found: Law) -> list[dict[str, Any]]:
     """What becomes of which sizes, with the colours of the figures."""
-    from fcnviz.figures import colours  # brings matplotlib
-
     ends = lawtable.outcomes(found)
     runs = sum(one.step is None for one in ends)
     blue, brown = map(iter, colours(runs, len(ends) - runs))

@@ -37,6 +37,11 @@ class Explorer(anywidget.AnyWidget):
     `height`, `width`, `step` (counted from 0) and `selected` (the name of that step) can be read, set, observed and
     linked.
 
+    In a saved notebook it is the interactive page where the notebook is exported to HTML, and a picture where the
+    notebook is not trusted. JupyterLab shows nothing but the widget of a notebook that it trusts, and a widget lives
+    with its kernel: opened again, the output says "Error displaying widget: model not found". Run the cell again;
+    `save_page` writes what needs no kernel.
+
     Raises:
         InputError: no network, or a size outside the range.
         TraitError: a trait is set to a size outside the range, or to a step that is none.
@@ -147,7 +152,7 @@ def _weightless(lane: Lane, size: tuple[int, int]) -> Lane:
     """The same lane with a twin that stores no numbers: a notebook keeps every widget that was ever shown."""
     if lane.law is not None:
         light = twin(lane.law.parts, on_meta, keep_mode=True)
-        return replace(lane, model=light[0][1], law=replace(lane.law, parts=light))
+        return replace(lane, model=light[0][1], law=replace(lane.law, parts=light), heard={})
     if lane.traced(size).method == "real":
         return lane  # its shapes depend on its weights
     return replace(lane, model=twin(parts_of(lane.model), on_meta, keep_mode=True)[0][1])

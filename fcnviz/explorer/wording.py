@@ -20,13 +20,17 @@ from fcnviz.expressions import Tree
 from fcnviz.law import Law, Path
 from fcnviz.nested import leaves
 from fcnviz.records import Failure, Shape, Step
-from fcnviz.templates import Sizes, Text, learn
+from fcnviz.templates import Sizes, Text, conditions, learn
 
 Heard = TypeVar("Heard")
-FEW = 24  # sizes at which a step's sums are heard on each path; as many again confirm them
+FEW = 24  # sizes at which a step's sums are heard; as many again confirm them
+EACH = 4  # so many of them at least on each path that comes by the step
 BESIDE = 6  # sizes on either hand of a border between two wordings
-TRIED = 20_000  # sizes of a path among which they are sought
+ALIKE, TIES = 2, 16  # so many of them where the two sides are as many times apart, and where they are equal
+TRIED = 20_000  # sizes of a path among which they are sought, if there are not fewer maps
 MANY = 48  # sizes at which a failure is heard; twice as many confirm it
+NEAR = 6  # sizes of the maps before a failure, the last ones, that tell what is said of it
+DIVIDING = 200  # sizes at which a count of cells may be taken for another one
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Wording:
     law: Law
     data: Mapping[str, Any]
     known: dict[str, Any]
-    advance: Callable[[], object] = lambda: None
+    advance: Callable[[int], object] = lambda done: None
     draw: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @cached_property
@@ -98,11 +102,11 @@ class Wording:
         return self.known[key]
 
     def _learned(self, step: Step, on: Sequence[int], paths: Sequence[Sequence[Sizes]]) -> Text | None:
-        known = sorted(_sizes_of([step]), key=_length)
+        known, each = sorted(_sizes_of([step]), key=_length), max(EACH, FEW // len(on))
         return learn(
             lambda at: sums(self.steps(at)[step.index]),
-            [at for sizes in paths for at in sizes[::2]],
-            [at for sizes in paths for at in sizes[1::2]],
+            [at for sizes in paths for at in sizes[: 2 * each : 2]],
+            [at for sizes in paths for at in sizes[1 : 2 * each : 2]],
             [*known, *_windows(step), *_inner(self.law.paths[on[0]])],
             known,
             lambda at: int(self.law.region[tuple(at.values())]) in on,
@@ -116,7 +120,7 @@ class Wording:
     def _advancing(self, heard: Iterable[Heard]) -> Iterator[Heard]:
         for one in heard:
             yield one
-            self.advance()
+            self.advance(1)
 
     def _failure(self, index: int, path: Path) -> Said:
         key = f"stops at {path.formulas} where {path.condition}"
@@ -126,9 +130,7 @@ class Wording:
         """Sizes all over a path: its start, any at all, small ones, and those just beside a multiple."""
         region, names, places = self.law.region, self.law.names, self._places[index]
         picked = [tuple(places[i]) for i in self.draw.integers(len(places), size=number)]
-        limits = [self.law.within[name] for name in names]
-        small = [tuple(self._small(limit) for limit in limits) for _ in range(20 * number)]
-        small = [place for place in small if region[place] == index][:number]
+        small = [place for place in map(tuple, self._small(20 * number)) if region[place] == index][:number]
         ends = [tuple(places[i]) for i in (*places.argmax(0), *places.argmin(0))]  # where numbers are longest
         mixed = (one for pair in _together(small, picked) for one in pair)
         found = [tuple(self.law.paths[index].start.values()), *ends, *mixed]
@@ -140,11 +142,10 @@ class Wording:
         """For each path the sizes at which it is taken."""
         return [np.argwhere(self.law.region == index) for index in range(len(self.law.paths))]
 
-    def beside(self, index: int, condition: Tree) -> Iterator[Sizes]:
-        """Sizes of a path at which the two sides of a comparison are equal or nearly so, as many on either hand."""
+    def beside(self, places: np.ndarray, condition: Tree) -> Iterator[Sizes]:
+        """Those places at which the two sides of a comparison are equal or nearly so, as many on either hand."""
         if not isinstance(condition, tuple) or condition[0] not in expressions.RELATIONS:
             return
-        places = self._tried[index]
         axes = dict(zip(self.law.names, places.T, strict=True))
         left, right = (np.asarray(expressions.on_grid(side, axes), float) for side in condition[1:])
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -152,19 +153,42 @@ class Wording:
         ratios = np.unique(apart[np.isfinite(apart)])
         middle = int(np.searchsorted(ratios, 0))
         for ratio in ratios[max(middle - BESIDE, 0) : middle + BESIDE]:
-            yield dict(zip(self.law.names, map(int, places[np.argmax(apart == ratio)]), strict=True))
+            there = np.flatnonzero(apart == ratio)
+            number = TIES if ratio == 0 else ALIKE  # at 5 to 1 nearly all of 5×1, 10×2, 15×3 and so on
+            some = np.unique(np.linspace(0, len(there) - 1, number).astype(int))
+            yield from self.named(places[there[some]])
 
-    @cached_property
-    def _tried(self) -> list[np.ndarray]:
-        """For each path sizes all over it."""
-        return [places[self.draw.integers(len(places), size=TRIED)] for places in self._places]
+    def maps(self, index: int, trees: Sequence[Tree]) -> np.ndarray:
+        """Places of a path at which every map is met once: the smallest where the trees are worth the same.
 
-    def _small(self, limit: int) -> int:
-        """A size, small ones as likely as large ones, often at the edge of a multiple of a power of 2."""
-        size = int(limit ** self.draw.random())
-        step = 2 ** int(self.draw.integers(0, 7))
-        near = (size // step) * step - int(self.draw.integers(0, 2))
-        return min(max(near if self.draw.random() < 0.6 else size, 1), limit)
+        Where there are too many maps, or none is told apart, places anywhere on the path.
+        """
+        apart = [self._apart(name, trees) for name in self.law.names]
+        if np.prod([len(sizes) for sizes in apart]) <= TRIED:
+            grid = np.stack([part.ravel() for part in np.meshgrid(*apart, indexing="ij")], axis=1)
+            grid = grid[self.law.region[tuple(grid.T)] == index]
+            if len(grid):
+                return grid
+        return self._places[index][self.draw.integers(len(self._places[index]), size=TRIED)]
+
+    def _apart(self, name: str, trees: Sequence[Tree]) -> np.ndarray:
+        """The smallest sizes of one axis for all that its part in the trees can be worth."""
+        sizes = np.arange(1, self.law.within[name] + 1)
+        parts = dict.fromkeys(part for tree in trees for part in _speaking_of(tree, name))
+        worth = [np.broadcast_to(expressions.on_grid(part, {name: sizes}), sizes.shape) for part in parts]
+        return sizes[np.sort(np.unique(np.stack([np.zeros(len(sizes)), *worth]), axis=1, return_index=True)[1])]
+
+    def named(self, places: Iterable[np.ndarray]) -> Iterator[Sizes]:
+        for place in places:
+            yield dict(zip(self.law.names, map(int, place), strict=True))
+
+    def _small(self, number: int) -> list[list[int]]:
+        """Places, small sizes as likely as large ones, often at the edge of a multiple of a power of 2."""
+        limits = np.array([self.law.within[name] for name in self.law.names])
+        shape = (number, len(limits))
+        size, step = (limits ** self.draw.random(shape)).astype(int), 2 ** self.draw.integers(0, 7, shape)
+        near = size // step * step - self.draw.integers(0, 2, shape)
+        return np.clip(np.where(self.draw.random(shape) < 0.6, near, size), 1, limits).tolist()
 
 
 @dataclass(frozen=True)
@@ -212,19 +236,45 @@ class _Stop:
         return Said(
             self.message,
             self._explanation,
-            tuple(self._template(partial(_of_kind, kind)) for kind in kinds),
+            tuple(self._way_out(partial(_of_kind, kind)) for kind in kinds),
             dict(self.path.start),
             self.start,
         )
 
     @cached_property
     def _explanation(self) -> Text | None:
-        """Asked at its borders too: which rectangle a count of columns stands for turns on proportions seldom drawn."""
-        beside = partial(self.wording.beside, self.index)
-        return self._learned(lambda at: self._told(at).explanation, self.heard, self.further, beside)
+        return self._template(lambda failure: failure.explanation, self._dividing)
 
-    def _template(self, say: Callable[[Failure], str]) -> Text | None:
-        return self._learned(lambda at: say(self._told(at)), self.heard, self.further)
+    def _way_out(self, say: Callable[[Failure], str]) -> Text | None:
+        """Asked where the explanation turns, too."""
+        turns = [] if self._explanation is None else conditions(self._explanation)
+        beside = [at for condition in turns for at in self.wording.beside(self._maps, condition)]
+        return self._template(say, [*self._dividing, *beside])
+
+    def _template(self, say: Callable[[Failure], str], more: Sequence[Sizes]) -> Text | None:
+        """Asked at its borders too: which rectangle a count of columns stands for turns on proportions seldom drawn."""
+        beside = partial(self.wording.beside, self._maps)
+        return self._learned(lambda at: say(self._told(at)), self.heard, [*self.further, *more], beside)
+
+    @cached_property
+    def _maps(self) -> np.ndarray:
+        return self.wording.maps(self.index, self._last_map)
+
+    @cached_property
+    def _dividing(self) -> list[Sizes]:
+        """Sizes whose maps have a number of cells that divides the columns of a Linear, as if made for them."""
+        columns = self.path.formulas[-1].settings.get("in_features")
+        if not columns or not self._last_map:
+            return []
+        axes = dict(zip(self.wording.law.names, self._maps.T, strict=True))
+        cells = np.broadcast_to(expressions.on_grid(("*", 1, *self._last_map), axes), len(self._maps))
+        return list(self.wording.named(self._maps[columns % np.maximum(cells, 1) == 0][:DIVIDING]))
+
+    @cached_property
+    def _last_map(self) -> tuple[Any, ...]:
+        """Height and width of the last map on the way here, or what stands in their place."""
+        shapes = (step.input_shapes[0][2:] for step in reversed(self.path.formulas) if step.input_shapes)
+        return next((sizes for sizes in shapes if sizes), ())
 
     def _learned(
         self,
@@ -233,7 +283,17 @@ class _Stop:
         further: Sequence[Sizes],
         beside: Callable[[Tree], Iterable[Sizes]] = lambda condition: (),
     ) -> Text | None:
-        return learn(say, heard, further, self.formulas, self.near[:6], self._is_here, beside)
+        for telling in (self._last, self.near[:NEAR]):
+            found = learn(say, heard, further, self.formulas, telling, self._is_here, beside) if telling else None
+            if found is not None:
+                return found
+        return None
+
+    @cached_property
+    def _last(self) -> list[Tree]:
+        """What the failing step got and the last map: sizes of earlier maps turn at other sizes of the image."""
+        got = set(_sizes_of([self.path.formulas[-1]])) | set(self._last_map)
+        return [tree for tree in self.near if tree in got]
 
     def _is_here(self, at: Sizes) -> bool:
         return bool(self.wording.law.region[tuple(at.values())] == self.index)
@@ -281,6 +341,16 @@ def _parts(tree: Tree) -> Iterator[Tree]:
             yield tree
         for part in tree[1:]:
             yield from _parts(part)
+
+
+def _speaking_of(tree: Tree, name: str) -> Iterator[Tree]:
+    """The largest parts of a tree that speak of this name alone."""
+    names = expressions.names_in(tree)
+    if names == {name}:
+        yield tree
+    elif name in names and isinstance(tree, tuple):
+        for part in tree[1:]:
+            yield from _speaking_of(part, name)
 
 
 def _windows(step: Step) -> Iterator[Tree]:

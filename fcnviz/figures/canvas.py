@@ -1,12 +1,6 @@
-"""What all pictures share: colours, the size of letters, and a mask as rectangles.
-
-Colour never stands alone: what runs is blue, what stops is brown to yellow and lighter the later it stops, so the order
-shows in grey too.
-"""
+"""What all pictures share: colours, the size of letters, and a mask as rectangles."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,23 +8,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from fcnviz import layout
+from fcnviz.palette import RUNS as RUNS
+from fcnviz.palette import STOPS as STOPS
+from fcnviz.palette import colours as colours
 
 FONT = 11  # points: what a projector shows to the last row
-RUNS = ("#0072b2", "#56b4e9", "#004a75", "#9ad0f5")
-STOPS = ("#3b1f0b", "#8a4b08", "#d98a1f", "#f7c873", "#fdeed3")  # a ramp of lightness, which every eye can order
-
-
-def colours(runs: int, stops: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The colours of so many answers: of those that run, and of those that stop, first step first."""
-    places = np.linspace(max(0, 0.6 - 0.1 * stops), 1, stops) if stops > 1 else np.array([0.75])
-    ramp = np.array([to_rgb(colour) for colour in STOPS])
-    at = np.linspace(0, 1, len(STOPS))
-    mixed = np.stack([np.interp(places, at, channel) for channel in ramp.T], axis=1)
-    return tuple(RUNS[i % len(RUNS)] for i in range(runs)), tuple(map(_hex, mixed))
-
-
-def _hex(colour: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 def figure_of(ax: Axes) -> Figure:
