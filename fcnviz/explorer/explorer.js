@@ -2,8 +2,9 @@
 // the scene (see scene.py): formulas as trees, sentences as templates. Nothing in the scene is run as code, and every
 // name in it is put on the page as text.
 //
-// In reading order: trees and sentences (no page needed) · a lane at a size · state · pieces of a page · the lanes as
-// blocks · the selected step · why it stops · the plane of sizes · the table · controls · render.
+// In reading order: trees and sentences (no page needed) · a lane at a size · pieces of a page · the lanes as blocks ·
+// the view and its state · controls · the selected step · its window · why it stops · the plane of sizes · the table ·
+// render.
 
 const NARROW = "\u202f";
 
@@ -33,10 +34,19 @@ export function compiled(tree) {
   if (head === "and") return (h, w) => parts.every((part) => part(h, w));
   if (head === "or") return (h, w) => parts.some((part) => part(h, w));
   if (head === "if") return (h, w) => (parts[0](h, w) ? parts[1](h, w) : parts[2](h, w));
-  if (FOLDS[head]) return (h, w) => parts.map((part) => part(h, w)).reduce(FOLDS[head]);
-  const operator = OPERATORS[head], [a, b] = parts;
+  const [a, b] = parts, operator = OPERATORS[head] ?? (parts.length === 2 ? FOLDS[head] : null);
+  if (FOLDS[head] && !operator) return (h, w) => parts.map((part) => part(h, w)).reduce(FOLDS[head]);
   if (!operator) throw new Error(`no operator ${head}`);
   return b ? (h, w) => operator(a(h, w), b(h, w)) : (h, w) => operator(a(h, w));
+}
+
+const COMPILED = new WeakMap();
+
+/** A tree of the scene, compiled once. */
+function ready(tree) {
+  if (!Array.isArray(tree)) return compiled(tree);
+  if (!COMPILED.has(tree)) COMPILED.set(tree, compiled(tree));
+  return COMPILED.get(tree);
 }
 
 /** Whether a tree speaks of this name; of any, if none is given. */
@@ -54,14 +64,25 @@ export function count(number) {
 
 /** A sentence at a size: pieces {text, moves}, where a piece that moves is a number that follows H and W. */
 export function pieces(text, h, w) {
-  while (!Array.isArray(text)) text = compiled(text.if)(h, w) ? text.yes : text.no;
+  while (!Array.isArray(text)) text = ready(text.if)(h, w) ? text.yes : text.no;
   return text.map((part) => {
     if (typeof part === "string") return { text: part, moves: false };
-    const grouped = "#" in part, value = compiled(grouped ? part["#"] : part.d)(h, w);
+    const grouped = "#" in part, value = ready(grouped ? part["#"] : part.d)(h, w);
     return { text: grouped ? count(value) : String(value), moves: true };
   });
 }
 export const spoken = (text, h, w) => pieces(text, h, w).map((piece) => piece.text).join("");
+
+/** Pieces up to the first semicolon, and those after it. */
+function clauses(list) {
+  const at = list.findIndex((piece) => piece.text.includes("; "));
+  if (at < 0) return [list, []];
+  const { text } = list[at], cut = text.indexOf("; "), part = (words) => (words ? [{ ...list[at], text: words }] : []);
+  return [
+    [...list.slice(0, at), ...part(text.slice(0, cut))],
+    [...part(text.slice(cut + 2)), ...list.slice(at + 1)],
+  ];
+}
 
 /** Pieces as lines of fields, which stand apart by line ends and tabs. */
 function fields(list) {
@@ -133,8 +154,17 @@ export class Lane {
   /** What happens at a size, or null if nobody knows yet. */
   at(h, w) {
     const law = this.lawAt(h, w), path = law?.paths.find((one) => one.taken(h, w));
-    if (!path) return null;
-    const shape = (place) => law.shapes[place].map((size) => ({ value: size.value(h, w), moves: size.moves }));
+    return path ? Lane.along(law, path, h, w) : null;
+  }
+
+  /** What happens on a path of a law, with the sizes that this height and width would have there. */
+  static along(law, path, h, w) {
+    const made = new Map();
+    const shape = (place) => {
+      if (!made.has(place))
+        made.set(place, law.shapes[place].map((size) => ({ value: size.value(h, w), moves: size.moves })));
+      return made.get(place);
+    };
     const steps = new Map(path.steps.map((place) => {
       const row = law.steps[place], outputs = shapesIn(row.output).map(shape);
       const failed = path.said !== null && place === path.steps.at(-1);
@@ -147,6 +177,7 @@ export class Lane {
       failing: path.said ? [...steps.keys()].at(-1) : null,
     };
   }
+
 }
 
 /** C×H×W for one image; the batch where it is not 1 or the tensor is no image. */
@@ -185,10 +216,48 @@ function put(node, attributes, children) {
 }
 const html = (tag, attributes = {}, ...children) => put(document.createElement(tag), attributes, children);
 const svg = (tag, attributes = {}, ...children) => put(document.createElementNS(SVG, tag), attributes, children);
-const set = (node, { style, ...attributes }) => {
-  if (style) node.style.cssText = style;
-  for (const key in attributes) node.setAttribute(key, attributes[key]);
-};
+const WRITTEN = Symbol("what was written last");
+
+/** Writes what is not written already: even the same words, written again, would be laid out and painted anew. */
+function set(node, values) {
+  const last = (node[WRITTEN] ??= {});
+  for (const key in values) {
+    if (last[key] === values[key]) continue;
+    last[key] = values[key];
+    if (key === "text") node.textContent = values[key];
+    else if (key === "style") node.style.cssText = values[key];
+    else node.setAttribute(key, values[key]);
+  }
+}
+
+/** Gives a node these children; those that say the same already stay where they are. */
+function renew(node, children) {
+  const wanted = children.filter((child) => (child ?? "") !== "");
+  wanted.forEach((child, i) => {
+    const next = typeof child === "string" ? document.createTextNode(child) : child, old = node.childNodes[i];
+    if (!old) node.append(next);
+    else if (!alike(old, next)) old.replaceWith(next);
+    else if (old.nodeType === Node.TEXT_NODE) { if (old.data !== next.data) old.data = next.data; }
+    else renew(old, [...next.childNodes]);
+  });
+  while (node.childNodes.length > wanted.length) node.lastChild.remove();
+}
+
+/** Gives each node room for the tallest of those that may stand in its place. */
+function makeRoom(list) {
+  list.forEach(({ node, others }) => node.after(...others));
+  const highs = list.map(({ others }) => Math.max(0, ...others.map((other) => other.getBoundingClientRect().height)));
+  list.forEach(({ node, others }, i) => {
+    others.forEach((other) => other.remove());
+    node.style.minHeight = `${highs[i]}px`;
+  });
+}
+
+/** Whether two nodes differ in their children alone. */
+function alike(a, b) {
+  if (a.nodeName !== b.nodeName || a.attributes?.length !== b.attributes?.length) return false;
+  return [...(b.attributes ?? [])].every(({ name, value }) => a.getAttribute(name) === value);
+}
 
 /** A shape with its numbers marked: those that follow the image, and those that the network fixes. */
 function shapeNodes(shape) {
@@ -215,47 +284,62 @@ function sentence(list) {
 
 // Blocks: a face of W×H cells and a depth of C channels, sides drawn by the power 0.4, so that 224 and 7 fit one page.
 
-const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 8;
+const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
+/** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
 class Block {
-  constructor(column, pick) {
-    this.column = column;
-    this.top = svg("polygon", { class: "top" });
-    this.flank = svg("polygon", { class: "flank" });
+  constructor(kind, on) {
+    this.plate = kind === "plate";
+    this.drawn = [];
     this.face = svg("rect", { class: "face" });
-    this.cells = svg("path", { class: "cells" });
-    this.mark = svg("path", { class: "mark" });
-    this.window = svg("rect", { class: "window" });
-    this.labels = [0, 1, 2].map(() => svg("text", { class: "label" }));
     this.hit = svg("rect", { class: "hit" });
     this.title = svg("title");
-    this.node = svg(
-      "g",
-      { class: "block", on: { click: () => pick(column) } },
-      this.title,
-      this.hit,
-      this.top,
-      this.flank,
-      this.face,
-      this.cells,
-      this.window,
-      this.mark,
-      ...this.labels,
-    );
+    const parts = this.plate ? [this.face] : this.box();
+    this.node = svg("g", { class: `block ${kind}`, on }, this.title, this.hit, ...parts);
+  }
+
+  box() {
+    [this.cells, this.mark] = ["cells", "mark"].map((kind) => svg("path", { class: kind }));
+    [this.top, this.flank] = ["top", "flank"].map((kind) => svg("polygon", { class: kind }));
+    this.window = svg("rect", { class: "window" });
+    this.labels = [0, 1, 2].map(() => svg("text", { class: "label" }));
+    return [this.top, this.flank, this.face, this.cells, this.window, this.mark, ...this.labels];
   }
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
-  draw(x, y, [w, h, d], cells) {
-    const left = x - w / 2, top = y - h / 2, [dx, dy] = [d * SLANT[0], d * SLANT[1]];
+  draw(x, y, size, cells) {
+    const asked = [x, y, ...size, cells?.w, cells?.h];
+    if (asked.every((value, i) => value === this.drawn[i])) return;
+    this.drawn = asked;
+    const [w, h] = size, left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
+    if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
+    else this.solid(left, top, size, cells);
+  }
+
+  solid(left, top, [w, h, d], cells) {
+    const [dx, dy] = [d * SLANT[0], d * SLANT[1]];
     set(this.top, { points: points([left, top], [left + dx, top + dy], [left + w + dx, top + dy], [left + w, top]) });
     set(this.flank, {
       points: points([left + w, top], [left + w + dx, top + dy], [left + w + dx, top + h + dy], [left + w, top + h]),
     });
     set(this.cells, { d: grid(left, top, w, h, cells) });
-    set(this.mark, { d: cross(x, y) });
+  }
+
+  /** The numbers below the box. */
+  label(sizes) {
+    const told = labels(sizes);
+    this.labels.forEach((text, i) =>
+      set(text, { text: told[i]?.value ?? "", class: told[i]?.moves ? "label s" : "label" }),
+    );
+  }
+
+  /** The window that does not fit, as large as it is. */
+  need(x, y, kernel, scale) {
+    const [h, w] = kernel?.length === 2 ? kernel.map((cells) => scale * side(cells)) : [0, 0];
+    set(this.window, { x: x - w / 2, y: y - h / 2, width: w, height: h });
   }
 }
 
@@ -284,6 +368,9 @@ function grid(left, top, w, h, cells) {
 
 // The lanes: one drawing for each network, columns shared by all.
 
+const LETTER = 0.66; // of the type: the width of a bold digit
+const SMALLEST = 0.8, SCROLLED = 2.8, LARGEST = 22; // pixels of one cell
+
 class Lanes {
   constructor(view) {
     this.view = view;
@@ -291,7 +378,7 @@ class Lanes {
     this.plates = scene.columns.map((name) =>
       lanes.every((lane) => (lane.plan.get(name)?.operation ?? "same") === "same"),
     );
-    this.rows = lanes.map((lane) => this.row(lane));
+    this.rows = lanes.map((lane, i) => this.row(lane, i));
     this.stages = svg("svg", { class: "stages", "aria-hidden": true });
     this.scroller = html(
       "div",
@@ -308,18 +395,14 @@ class Lanes {
     this.node = this.scroller;
   }
 
-  row(lane) {
+  row(lane, place) {
     const row = { lane, head: html("div", { class: "head" }), svg: svg("svg", { class: "blocks", role: "img" }) };
     row.wire = svg("line", { class: "wire" });
-    row.image = new Block(-1, () => this.view.stepTo(0));
-    row.image.node.classList.add("image");
-    row.blocks = this.view.scene.columns.map((name, i) =>
-      lane.plan.has(name) ? new Block(i, (at) => this.view.stepTo(at)) : null,
-    );
+    row.image = new Block("image", { click: () => this.view.stepTo(0) });
+    row.blocks = this.view.scene.columns.map((name, i) => (lane.plan.has(name) ? this.block(name, i, place) : null));
     row.never = svg("text", { class: "never", text: "not reached" });
     row.axes = ["C", "H", "W"].map((text, i) => svg("text", { class: i ? "label s" : "label", text }));
     row.sun = svg("path", { class: "landscape" });
-    row.blocks.forEach((block, i) => block?.node.classList.toggle("plate", this.plates[i]));
     row.image.node.insertBefore(row.sun, row.image.cells);
     row.svg.append(
       row.wire,
@@ -332,6 +415,18 @@ class Lanes {
     return row;
   }
 
+  block(name, i, place) {
+    const { view } = this;
+    const block = new Block(this.plates[i] ? "plate" : "", {
+      click: () => view.stepTo(i),
+      pointerenter: () => {
+        const here = view.facts[place]?.steps.get(name);
+        set(block.title, { text: here ? `${name}: ${passage(here)}` : name });
+      },
+    });
+    return block;
+  }
+
   key(event) {
     const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
     if (event.key in moves && event.target === this.scroller) {
@@ -342,45 +437,84 @@ class Lanes {
 
   /** Where the columns stand: as wide as the largest map of the range makes them, so that dragging moves no block. */
   layout(width) {
-    const { scene, reach, lanes } = this.view, type = Math.min(17, Math.max(11, width / 96)), letter = type * 0.6;
-    this.type = type;
-    const wide = scene.columns.map((name) => Math.max(...lanes.map((lane) => this.widest(lane, name, reach))));
-    const words = scene.columns.map((name) => letter * Math.max(...lanes.map((lane) => this.letters(lane, name))) + 5);
-    const deep = scene.columns.map((name) => Math.max(...lanes.map((lane) => this.deepest(lane, name))));
-    const slot = (scale, i) => Math.max(scale * side(wide[i]) + 0.8 * scale + this.gap(i), words[i], 16);
-    const slots = (scale) => wide.map((_, i) => (this.plates[i] ? PLATE + this.gap(i) : slot(scale, i)));
-    const start = (scale) => scale * side(reach) + 22 + GAP, room = Math.max(width, 320) - 6;
-    const sum = (list) => list.reduce((a, b) => a + b, 0);
-    const total = (scale) => start(scale) + sum(slots(scale)) + this.tail(scale, slots(scale), deep);
-    let [low, high] = [2.6, 22];
-    for (let i = 0; i < 24; i++) {
-      const middle = (low + high) / 2;
-      if (total(middle) > room) high = middle;
-      else low = middle;
-    }
-    const spare = Math.max(0, room - total(low)) / wide.filter((_, i) => this.gap(i) === GAP).length;
-    this.scale = low;
-    this.first = 20 + (low * side(reach)) / 2;
-    let x = start(low);
-    this.edges = [x];
-    this.x = slots(low).map((slot, i) => {
-      const at = x + (this.plates[i] ? PLATE / 2 : (slot - this.gap(i) - 0.8 * low) / 2);
-      x += slot + (this.gap(i) === GAP ? spare : 0);
-      this.edges.push(x);
-      return at;
-    });
-    this.width = Math.max(x + this.tail(low, slots(low), deep), room);
-    this.high = low * side(reach);
-    this.middle =
-      Math.max(this.high / 2, ...lanes.flatMap((lane) => scene.columns.map((name) => this.above(lane, name)))) + 4;
-    this.floor = this.middle + Math.max(this.high / 2, 15) + type;
-    this.height = this.floor + type * 2.6;
+    this.type = Math.min(17, Math.max(11.2, width / 96));
+    this.measure();
+    const room = Math.max(width, 320) - 6;
+    this.scale = this.fitting(room);
+    this.stand(room);
+    this.high = this.scale * side(this.view.reach);
+    this.middle = Math.max(this.high / 2, ...this.each((lane, name) => this.above(lane, name))) + 4;
+    this.floor = this.middle + Math.max(this.high / 2, 15) + this.type;
+    this.height = this.floor + this.type * 2.6;
     this.fresh = true;
     this.drawStages();
   }
 
-  /** Nothing stands between a step and the plate of the ReLU after it. */
-  gap(i) { return this.plates[i + 1] ? 2 : GAP; }
+  each(found) { return this.view.lanes.flatMap((lane) => this.view.scene.columns.map((name) => found(lane, name))); }
+
+  /** For each column its largest map, its longest number and how many plates stand behind it. */
+  measure() {
+    const { scene, lanes } = this.view;
+    const most = (found) => scene.columns.map((name) => Math.max(...lanes.map(found(name))));
+    this.wide = most((name) => (lane) => this.widest(lane, name));
+    this.deep = most((name) => (lane) => this.biggest(lane, name).c);
+    this.words = most((name) => (lane) => this.letters(lane, name)).map((letters) => letters * LETTER * this.type);
+    this.behind = this.plates.map((_, i) => {
+      const next = this.plates.findIndex((plate, j) => j > i && !plate);
+      return (next < 0 ? this.plates.length : next) - i - 1;
+    });
+  }
+
+  /** The largest scale at which all columns stand in the room; a network too long for any is scrolled. */
+  fitting(room) {
+    if (this.total(SMALLEST) > room) return SCROLLED;
+    let [low, high] = [SMALLEST, LARGEST];
+    for (let i = 0; i < 24; i++) {
+      const middle = (low + high) / 2;
+      if (this.total(middle) > room) high = middle; else low = middle;
+    }
+    return low;
+  }
+
+  total(scale) {
+    const spans = this.spans(scale);
+    return this.start(scale) + spans.reduce((sum, [left, right]) => sum + left + right, 0) + this.tail(scale, spans);
+  }
+
+  /** Half of what the image takes, and where the first step begins. */
+  half(scale) {
+    const { reach } = this.view;
+    return Math.max(scale * side(reach), String(reach).length * LETTER * this.type) / 2;
+  }
+
+  start(scale) { return 2 * this.half(scale) + this.type * 1.8 + GAP; }
+
+  /** What each column takes on both sides of its middle; a plate stands in the room of the step before it. */
+  spans(scale) {
+    return this.plates.map((plate, i) => {
+      if (plate && i) return [0, 0];
+      const half = (scale * side(this.wide[i])) / 2, words = this.words[i] / 2, behind = this.behind[i] * PLATE + 4;
+      const right = Math.max(words + (this.behind[i] ? 0 : 5), half + 0.8 * scale + behind, 8);
+      return [Math.max(words, half, 8) + GAP / 2, right + GAP / 2];
+    });
+  }
+
+  /** The middle and the edges of each column; what room is left is shared among them. */
+  stand(room) {
+    const spans = this.spans(this.scale), boxes = this.plates.filter((plate) => !plate).length;
+    const spare = Math.max(0, room - this.total(this.scale)) / boxes / 2;
+    let x = this.start(this.scale);
+    this.edges = [x];
+    this.x = spans.map(([left, right], i) => {
+      if (this.plates[i] && i) { this.edges.push(x); return x - (this.behind[i] + 0.5) * PLATE; }
+      const middle = x + spare + left;
+      x = middle + right + spare;
+      this.edges.push(x);
+      return middle;
+    });
+    this.first = this.type * 1.7 + this.half(this.scale);
+    this.width = Math.max(x + this.tail(this.scale, spans), room);
+  }
 
   /** How many letters the longest number of a step has. */
   letters(lane, name) {
@@ -389,11 +523,11 @@ class Lanes {
   }
 
   /** How far the rods of the last columns lean beyond them. */
-  tail(scale, slots, deep) {
+  tail(scale, spans) {
     let beyond = 0, behind = 0;
-    for (let i = slots.length - 1; i >= 0; i--) {
-      beyond = Math.max(beyond, this.depth(deep[i], scale) * SLANT[0] - behind - slots[i] / 2);
-      behind += slots[i];
+    for (let i = spans.length - 1; i >= 0; i--) {
+      beyond = Math.max(beyond, this.depth(this.deep[i], scale) * SLANT[0] - behind - spans[i][1]);
+      behind += spans[i][0] + spans[i][1];
     }
     return beyond + 8;
   }
@@ -402,8 +536,6 @@ class Lanes {
   depth(channels, scale = this.scale) {
     return scale * Math.min(DEEP * side(channels), side(this.view.reach) / 2 / -SLANT[1]);
   }
-
-  deepest(lane, name) { return this.biggest(lane, name).c; }
 
   /** How far a step rises above the middle at the largest image of the range. */
   above(lane, name) {
@@ -423,34 +555,41 @@ class Lanes {
       .map((size) => (Number.isFinite(size) ? size : 1));
   }
 
-  widest(lane, name, reach) {
-    return clamp(this.biggest(lane, name).w, 1, reach);
+  widest(lane, name) { return clamp(this.biggest(lane, name).w, 1, this.view.reach); }
+
+  /** The heads in their longest words: with room for those, dragging moves no lane and no plane under the pointer. */
+  heads() {
+    return this.rows.map(({ lane, head }) => {
+      const words = longest(lane, this.view.reach).map((end) => this.view.headline(lane, end));
+      return { node: head, others: words.map((nodes) => html("div", { class: "head" }, ...nodes)) };
+    });
   }
 
   drawStages() {
-    const marks = [], high = this.type * 1.9;
+    const high = this.type * 1.9;
     let column = 0;
-    for (const stage of this.view.scene.stages) {
-      const [left, right] = [this.edges[column] - 2, this.edges[column + stage.columns] - GAP / 2];
+    const marks = this.view.scene.stages.flatMap((stage) => {
+      const [left, right] = [this.edges[column], this.edges[column + stage.columns] - 4];
       column += stage.columns;
-      const room = Math.floor((right - left) / (this.type * 0.5));
-      const short = stage.label.length <= room ? stage.label : stage.label.split(" ").at(-1);
-      marks.push(svg("path", { class: "bracket", d: `M${left} ${high - 1}v-5H${right}v5` }));
-      marks.push(
-        svg(
-          "text",
-          { class: "stage", x: (left + right) / 2, y: high - 10, text: short.length <= room + 1 ? short : "" },
-          svg("title", { text: stage.label }),
-        ),
-      );
-    }
+      return this.stage(stage.label, left, right, high);
+    });
     this.stages.replaceChildren(...marks);
     set(this.stages, {
       width: this.width,
       height: high,
       viewBox: `0 0 ${this.width} ${high}`,
-      style: `font-size:${this.type * 0.9}px`,
+      style: `font-size:${this.type * 0.95}px`,
     });
+  }
+
+  /** A bracket over its columns with as much of its name as there is room for. */
+  stage(label, left, right, high) {
+    const room = Math.floor((right - left) / (this.type * 0.52)), ways = [label, label.split(" ").at(-1)];
+    const text = ways.find((way) => way.length <= room + 1) ?? "";
+    return [
+      svg("path", { class: "bracket", d: `M${left} ${high - 1}v-5H${right}v5` }),
+      svg("text", { class: "stage", x: (left + right) / 2, y: high - 10, text }, svg("title", { text: label })),
+    ];
   }
 
   draw(glide) {
@@ -514,38 +653,29 @@ class Lanes {
 
   /** Labels, marks and words of a lane at this size. */
   name(row, facts) {
-    const { scene, step } = this.view;
+    const { scene, h, w } = this.view;
     if (this.fresh) this.settle(row);
     set(row.svg, { "aria-label": this.view.verdict(row.lane, facts) });
-    this.label(
-      row.image,
-      [1, scene.channels, this.view.h, this.view.w].map((value, i) => ({ value, moves: i > 1 })),
-      "image",
-    );
-    let failed = false, lost = [];
-    scene.columns.forEach((name, i) => {
-      const block = row.blocks[i];
-      if (!block) return;
-      const here = facts?.steps.get(name), shape = here?.outputs[0];
-      const unreached = Boolean(facts) && !here && failed;
-      if (here?.failed) failed = true;
-      if (unreached && !this.plates[i]) lost.push(this.x[i]);
-      block.node.setAttribute(
-        "class",
-        ["block", this.plates[i] && "plate", here?.failed && "failed", !here && "ghost", i === step && "chosen"]
-          .filter(Boolean)
-          .join(" "),
-      );
-      this.label(block, shape && !this.plates[i] ? shape : [], this.words(name, here));
-      this.need(block, this.x[i], here);
-    });
+    row.image.label([1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 })));
+    const steps = scene.columns.map((name) => facts?.steps.get(name)), failed = steps.findIndex((here) => here?.failed);
+    row.blocks.forEach((block, i) => { if (block) this.mark(block, steps[i], i); });
+    const lost = this.x.filter((_, i) => failed >= 0 && i > failed && row.blocks[i] && !steps[i] && !this.plates[i]);
     set(row.never, {
       x: lost.length ? (lost[0] + lost.at(-1)) / 2 : 0,
       y: this.floor + this.type * 0.5,
       visibility: lost.length ? "visible" : "hidden",
     });
-    row.node.classList.toggle("stops", Boolean(facts?.failing));
-    row.head.replaceChildren(...this.view.headline(row.lane, facts));
+    set(row.node, { class: facts?.failing ? "lane stops" : "lane" });
+    renew(row.head, this.view.headline(row.lane, facts));
+  }
+
+  mark(block, here, i) {
+    const kinds = { plate: block.plate, failed: here?.failed, ghost: !here, chosen: i === this.view.step };
+    const named = Object.keys(kinds).filter((kind) => kinds[kind]);
+    set(block.node, { class: ["block", ...named].join(" ") });
+    if (block.plate) return;
+    block.label(here?.outputs[0] ?? []);
+    block.need(this.x[i], this.middle, here?.failed && here.row.window?.kernel, this.scale);
   }
 
   /** What only another width or range moves. */
@@ -554,7 +684,7 @@ class Lanes {
       width: this.width,
       height: this.height,
       viewBox: `0 0 ${this.width} ${this.height}`,
-      style: `font-size:${this.type * 0.95}px`,
+      style: `font-size:${this.type * 0.95}px;--outline:${Math.min(0.75, this.scale / 4)}px`,
     });
     set(row.wire, { x1: 4, x2: this.x.at(-1), y1: this.middle, y2: this.middle });
     const line = (texts, x) => texts.forEach((text, i) => set(text, { x, y: this.floor + i * this.type * 1.08 }));
@@ -562,30 +692,27 @@ class Lanes {
     line(row.image.labels, this.first);
     row.blocks.forEach((block, i) => {
       if (!block) return;
+      set(block.hit, { y: 0, height: this.height });
+      if (block.plate) return;
       line(block.labels, this.x[i]);
-      set(block.hit, { x: this.edges[i] - 1, y: 0, width: this.edges[i + 1] - this.edges[i], height: this.height });
+      set(block.mark, { d: cross(this.x[i], this.middle) });
+      set(block.hit, { x: this.edges[i], width: this.edges[i + 1] - this.edges[i] - 2 });
     });
   }
+}
 
-  /** The window that does not fit, as large as it is. */
-  need(block, x, here) {
-    const kernel = here?.failed && here.row.window?.kernel, visibility = kernel?.length === 2 ? "visible" : "hidden";
-    const [h, w] = kernel?.length === 2 ? kernel.map((cells) => this.scale * side(cells)) : [0, 0];
-    set(block.window, { x: x - w / 2, y: this.middle - h / 2, width: w, height: h, visibility });
-  }
+const SAMPLES = [1, 1 / 16, 0]; // of the range
 
-  words(name, here) {
-    return here ? `${name}: ${passage(here)}` : name;
-  }
-
-  label(block, sizes, title) {
-    block.title.textContent = title;
-    const told = labels(sizes);
-    block.labels.forEach((text, i) => {
-      text.textContent = told[i]?.value ?? "";
-      text.classList.toggle("s", Boolean(told[i]?.moves));
-    });
-  }
+/** The ends of a lane in their longest words: one that runs and one that stops. */
+function longest(lane, reach) {
+  const paths = lane.law?.paths ?? [], runs = paths.find((path) => !path.said);
+  const sizes = SAMPLES.map((part) => Math.max(1, Math.round(part * reach)));
+  const said = paths.filter((path) => path.said).flatMap(({ said: { explanation, message } }) =>
+    sizes.flatMap((h) => sizes.map((w) => [clauses(pieces(explanation, h, w))[0], pieces(message, h, w)])));
+  const most = (lists) => lists.reduce((long, list) => (plain(list).length > plain(long).length ? list : long), []);
+  const [explanation, message] = [0, 1].map((i) => most(said.map((words) => words[i])).map((piece) => piece.text));
+  const ends = runs ? [Lane.along(lane.law, runs, reach, reach)] : [];
+  return said.length ? [...ends, { failing: true, said: { explanation, message } }] : ends;
 }
 
 // The view: state, and everything that is drawn from it.
@@ -626,9 +753,10 @@ class View {
     this.table = new Table(this);
     this.live = html("p", { class: "hidden", role: "status" });
     this.picture = html("div", { class: "picture" }, this.lanesBox, this.table.node,
-      html("div", { class: "foot" }, this.panel.node, this.planes.node), this.reasons.node, key());
+      html("div", { class: "foot" }, this.panel.node, this.reasons.node, this.planes.node), key());
     this.root.append(this.controls.node, this.picture, this.live);
     this.know();
+    this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
   }
 
   resized() {
@@ -638,9 +766,14 @@ class View {
   fit(width) {
     if (!width || width === this.drawnAt) return;
     this.drawnAt = width;
-    this.blocks.layout(width);
+    this.lay();
     this.draw();
     this.show();
+  }
+
+  lay() {
+    this.blocks.layout(this.drawnAt);
+    makeRoom([...this.blocks.heads(), ...this.planes.ends()]);
   }
 
   know() {
@@ -659,7 +792,7 @@ class View {
     this.blocks.node.replaceWith(blocks.node);
     this.blocks = blocks;
     if (this.table.rows) this.table.fill();
-    if (this.drawnAt) blocks.layout(this.drawnAt);
+    if (this.drawnAt) this.lay();
     if (held) blocks.node.focus();
     this.draw();
   }
@@ -695,7 +828,7 @@ class View {
 
   stretch(reach) {
     this.reach = reach;
-    if (this.drawnAt) this.blocks.layout(this.drawnAt);
+    if (this.drawnAt) this.lay();
     this.planes.stale = true;
     this.draw();
   }
@@ -751,34 +884,26 @@ class View {
 
   headline(lane, facts) {
     const name = html("b", { class: "name", text: lane.label });
-    if (!facts)
-      return [
-        html("span", { class: "sign", text: "…" }),
-        name,
-        html("span", { class: "said", text: this.unknown(lane) }),
-      ];
-    const sign = html("span", { class: "sign", "aria-hidden": true, text: facts.failing ? "✗" : "✓" });
-    const said = html("span", { class: "said" });
-    if (facts.failing) said.append(...sentence(pieces(facts.said.explanation, this.h, this.w)));
-    else said.append(...outputNodes(facts.outputs), html("span", { class: "answers", text: answers(facts.outputs) }));
-    return [sign, name, said, this.second(lane, facts)];
+    const text = !facts ? "…" : facts.failing ? "✗" : "✓";
+    const sign = html("span", { class: "sign", "aria-hidden": true, text });
+    if (!facts) return [sign, name, html("span", { class: "said", text: this.unknown(lane) })];
+    const [first] = facts.failing ? clauses(pieces(facts.said.explanation, this.h, this.w)) : [];
+    const said = first
+      ? sentence(first)
+      : [...outputNodes(facts.outputs), html("span", { class: "answers", text: answers(facts.outputs) })];
+    return [sign, name, html("span", { class: "said" }, ...said), this.second(lane, facts)];
   }
 
   /** PyTorch's own words where it stops, else the rule under which it runs. */
   second(lane, facts) {
-    if (facts.failing)
-      return html(
-        "p",
-        { class: "second" },
-        "PyTorch: ",
-        html("code", { text: spoken(facts.said.message, this.h, this.w) }),
-      );
-    const runs = lane.data.outcomes?.filter((end) => end.runs) ?? [];
-    const words =
-      runs.length === 1 && runs[0].rule
-        ? `runs where ${runs[0].rule}${runs[0].sizes ? `, that is ${runs[0].sizes}` : ""}`
-        : (lane.reason ?? "");
-    return html("p", { class: "second soft", text: runs.length === 1 && !runs[0].rule ? "runs at every size" : words });
+    if (facts.failing) {
+      const words = html("code", { text: spoken(facts.said.message, this.h, this.w) });
+      return html("p", { class: "second" }, "PyTorch: ", words);
+    }
+    const [one, ...more] = lane.data.outcomes?.filter((end) => end.runs) ?? [];
+    const rule = one?.rule && `runs where ${one.rule}${one.sizes ? `, that is ${one.sizes}` : ""}`;
+    const text = !one || more.length ? (lane.reason ?? "") : rule || "runs at every size";
+    return html("p", { class: "second soft", text });
   }
 
   /** Why a step does not happen here. */
@@ -868,54 +993,36 @@ const padlock = () =>
     svg("rect", { x: 2.5, y: 7.5, width: 11, height: 7, rx: 1.5 }),
   );
 
+const group = (name, label, ...children) =>
+  html("div", { class: name, role: "group", "aria-label": label }, ...children);
+const ranging = (reach) => ({
+  "aria-label": `sliders up to ${reach}`,
+  title: `the sliders go up to ${reach}`,
+  text: `≤ ${reach}`,
+});
+
 class Controls {
   constructor(view) {
     this.view = view;
     const { scene } = view;
+    const button = (name, act, more) => html("button", { type: "button", class: name, on: { click: act }, ...more });
+    const square = "keep the image square";
     this.axes = ["Height", "Width"].map((word, axis) => this.axis(word, axis));
-    this.lock = html(
-      "button",
-      {
-        type: "button",
-        class: "lock",
-        "aria-label": "keep the image square",
-        title: "keep the image square",
-        on: { click: () => this.toggle() },
-      },
-      padlock(),
-    );
-    this.presets = scene.presets.map(([h, w]) =>
-      html("button", { type: "button", class: "preset", text: `${h}×${w}`, on: { click: () => this.preset(h, w) } }),
-    );
-    this.ranges =
-      scene.within > view.near
-        ? [view.near, scene.within].map((reach) =>
-            html("button", {
-              type: "button",
-              class: "range",
-              "aria-label": `sliders up to ${reach}`,
-              title: `the sliders go up to ${reach}`,
-              text: `≤ ${reach}`,
-              on: { click: () => this.rescale(reach) },
-            }),
-          )
-        : [];
-    this.mode = html("button", {
-      type: "button",
-      class: "mode",
-      text: "Table",
-      "aria-pressed": "false",
-      title: "the same facts as a plain table",
-      on: { click: () => this.turn() },
-    });
-    this.node = html(
-      "div",
-      { class: "controls", role: "group", "aria-label": "Image size" },
+    this.lock = button("lock", () => this.toggle(), { "aria-label": square, title: square });
+    this.lock.append(padlock());
+    this.presets = scene.presets.map(([h, w]) => button("preset", () => this.preset(h, w), { text: `${h}×${w}` }));
+    const reaches = scene.within > view.near ? [view.near, scene.within] : [];
+    this.ranges = reaches.map((reach) => button("range", () => this.rescale(reach), ranging(reach)));
+    const title = "the same facts as a plain table";
+    this.mode = button("mode", () => this.turn(), { text: "Table", "aria-pressed": "false", title });
+    this.node = group(
+      "controls",
+      "Image size",
       this.axes[0].node,
       this.lock,
       this.axes[1].node,
-      html("div", { class: "presets", role: "group", "aria-label": "Sizes to try" }, ...this.presets),
-      html("div", { class: "ranges", role: "group", "aria-label": "Range of the sliders" }, ...this.ranges),
+      group("presets", "Sizes to try", ...this.presets),
+      group("ranges", "Range of the sliders", ...this.ranges),
       this.mode,
     );
   }
@@ -993,20 +1100,23 @@ class Controls {
     const { view } = this;
     [view.h, view.w].forEach((size, axis) => {
       const { slider, field } = this.axes[axis];
-      slider.max = view.reach;
-      slider.value = size;
-      if (anew || field !== field.getRootNode().activeElement) field.value = size;
+      set(slider, { max: view.reach });
+      if (Number(slider.value) !== size) slider.value = size;
+      if (anew || field !== field.getRootNode().activeElement) this.fill(field, size);
     });
-    this.lock.setAttribute("aria-pressed", view.square);
-    this.presets.forEach((button, i) =>
-      button.setAttribute("aria-pressed", view.scene.presets[i][0] === view.h && view.scene.presets[i][1] === view.w),
-    );
+    set(this.lock, { "aria-pressed": view.square });
+    this.presets.forEach((button, i) => {
+      const [h, w] = view.scene.presets[i];
+      set(button, { "aria-pressed": h === view.h && w === view.w });
+    });
     this.ranges.forEach((button, i) => {
       const reach = i ? view.scene.within : view.near;
-      button.setAttribute("aria-pressed", view.reach === reach);
+      set(button, { "aria-pressed": view.reach === reach });
       button.disabled = reach < Math.max(view.h, view.w);
     });
   }
+
+  fill(field, size) { if (field.value !== String(size)) field.value = size; }
 }
 
 // The selected step.
@@ -1028,6 +1138,7 @@ class Panel {
       last: button("last", "⇥", () => view.stepTo(Infinity)),
     };
     this.slides = new Map();
+    this.cards = [];
     this.where = html("span", { class: "where" });
     this.title = html("h2");
     this.body = html("div", { class: "sums" });
@@ -1066,25 +1177,43 @@ class Panel {
 
   draw() {
     const { view } = this, name = view.scene.columns[view.step], last = view.scene.columns.length - 1;
-    this.title.textContent = name;
-    this.where.textContent = `${view.step + 1} of ${last + 1}`;
+    set(this.title, { text: name });
+    set(this.where, { text: `${view.step + 1} of ${last + 1}` });
     this.buttons.first.disabled = this.buttons.back.disabled = view.step === 0;
     this.buttons.next.disabled = this.buttons.last.disabled = view.step === last;
-    const told = new Map();
-    view.lanes.forEach((lane, i) => {
-      const node = this.lane(lane, view.facts[i], name);
-      const known = told.get(node.textContent);
-      if (known) known.labels.push(lane.label); else told.set(node.textContent, { labels: [lane.label], node });
-    });
-    this.body.replaceChildren(...[...told.values()].map(({ labels, node }) => {
-      if (view.lanes.length > 1) node.prepend(html("h3", { text: labels.join(" and ") }));
-      return node;
-    }));
+    const told = this.told(name);
+    told.forEach((one, i) => this.write((this.cards[i] ??= card()), one));
+    this.cards.splice(told.length).forEach((one) => one.node.remove());
+    this.body.append(...this.cards.map((one) => one.node).filter((node) => !node.isConnected));
   }
 
-  lane(lane, facts, name) {
+  /** What is to be said of a step, once where lanes say the same. */
+  told(name) {
+    const { lanes, facts } = this.view, told = new Map();
+    lanes.forEach((lane, i) => {
+      const step = facts[i]?.steps.get(name), slide = this.slide(lane, step, facts[i]);
+      const rows = this.rows(lane, facts[i], name);
+      const words = rows.map((row) => row.textContent).join("\n"), known = told.get(words);
+      if (known) known.labels.push(lane.label);
+      else told.set(words, { labels: [lane.label], rows, failed: step?.failed, slide });
+    });
+    return [...told.values()];
+  }
+
+  write(card, { labels, rows, failed, slide }) {
+    set(card.node, { class: failed ? "failed" : "" });
+    set(card.head, { text: this.view.lanes.length > 1 ? labels.join(" and ") : "" });
+    card.head.hidden = this.view.lanes.length < 2;
+    renew(card.facts, rows);
+    if (card.slide === slide) return;
+    card.slide?.remove();
+    card.slide = slide;
+    if (slide) card.node.append(slide);
+  }
+
+  rows(lane, facts, name) {
     const step = facts?.steps.get(name);
-    if (!step) return html("article", { class: "none" }, html("p", { text: this.view.missing(lane, facts, name) }));
+    if (!step) return [html("p", { text: this.view.missing(lane, facts, name) })];
     const { h, w } = this.view, { row } = step;
     const rows = [
       html("p", { class: "kind" }, html("b", { text: row.kind }), ` ${row.says}`),
@@ -1099,20 +1228,16 @@ class Panel {
       this.sums(row, h, w),
       this.weights(row, step),
     ];
-    return html(
-      "article",
-      { class: step.failed ? "failed" : "" },
-      html("div", { class: "facts" }, ...rows.filter(Boolean)),
-      this.slide(lane, name, step, facts),
-    );
+    return rows.filter(Boolean);
   }
 
-  /** The picture of a window goes on moving while its step and its map stay the same. */
-  slide(lane, name, step, facts) {
-    const key = JSON.stringify([name, step.row.kind, step.inputs, step.failed]), kept = this.slides.get(lane);
+  /** The picture of a window is kept, and comes to rest, where another size would be drawn the same. */
+  slide(lane, step, facts) {
+    const plan = step ? planned(step, facts) : null, key = JSON.stringify([step?.row.name, plan]);
+    const kept = this.slides.get(lane);
+    kept?.slide?.stop();
     if (kept?.key !== key) {
-      kept?.slide?.stop();
-      this.slides.set(lane, { key, slide: Slide.of(step, facts) });
+      this.slides.set(lane, { key, slide: plan && (plan.axes ? new Slide(plan) : counted(plan)) });
     }
     return this.slides.get(lane).slide?.node ?? null;
   }
@@ -1169,73 +1294,57 @@ class Panel {
     return facts;
   }
 }
+
+/** What is said of the selected step in one lane, or in lanes that say the same. */
+function card() {
+  const head = html("h3"), facts = html("div", { class: "facts" });
+  return { head, facts, slide: null, node: html("article", {}, head, facts) };
+}
+
 const plain = (field = []) => field.map((piece) => piece.text).join("");
 
 // The window on the map: where it stands, and which cell it makes. Of a large map the first corner.
 
 const CORNER = 9, CELL = 12;
 
-class Slide {
-  /** Of a step with a window its input, the window over it and the output; null for any other step. */
-  static of(step, facts) {
-    const { row } = step, map = step.inputs[0]?.map((size) => size.value);
-    if (row.window?.kernel?.length === 2 && map?.length === 4 && row.operation !== "conv_transpose")
-      return new Slide(step, map);
-    return row.operation === "linear" ? counted(step, facts) : null;
-  }
+/** What the picture of a step shows: of a window where it can stand, of a Linear what it counts, else null. */
+function planned(step, facts) {
+  const { row } = step, map = step.inputs[0]?.map((size) => size.value);
+  if (row.window?.kernel?.length === 2 && map?.length === 4 && row.operation !== "conv_transpose")
+    return { failed: step.failed, axes: [0, 1].map((i) => axisOf(step, map, i)) };
+  return row.operation === "linear" ? flattened(step, facts) : null;
+}
 
-  constructor(step, map) {
-    const { window } = step.row, pads = window.pads ?? [0, 1].map((i) => padding(window, i));
-    this.axes = [0, 1].map((i) => {
-      const [before, after] = pads[i],
-        cells = map[2 + i] + before + after,
-        made = step.failed ? 0 : step.outputs[0].at(i - 2).value;
-      return {
-        before,
-        cells,
-        size: map[2 + i],
-        span: window.dilation ? window.dilation[i] * (window.kernel[i] - 1) + 1 : window.kernel[i],
-        stride: window.stride[i],
-        made,
-      };
-    });
-    this.failed = step.failed;
-    this.shown = this.axes.map(({ cells, span, stride }) =>
-      Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER),
-    );
-    this.fits = this.axes.map(({ span, stride, made }, i) =>
-      Math.min(made, Math.max(1, Math.floor((this.shown[i] - span) / stride) + 1)),
-    );
-    this.cell = Math.min(CELL, 150 / Math.max(...this.shown, ...this.axes.map((axis) => Math.min(axis.span, 30))));
+/** One axis of a window on a map: how many cells are drawn, and at how many of its places it can be seen. */
+function axisOf({ row: { window }, failed, outputs }, map, i) {
+  const [before, after] = window.pads?.[i] ?? padding(window, i), cells = map[2 + i] + before + after;
+  const span = window.dilation ? window.dilation[i] * (window.kernel[i] - 1) + 1 : window.kernel[i];
+  const stride = window.stride[i], made = failed ? 0 : outputs[0].at(i - 2).value;
+  const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
+  const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
+  const inside = Math.min(map[2 + i], shown - before);
+  return { before, inside, shown, span, stride, fits, more: cells > shown, beyond: made > fits };
+}
+
+class Slide {
+  constructor({ axes, failed }) {
+    Object.assign(this, { axes, failed });
+    this.shown = axes.map((axis) => axis.shown);
+    this.fits = axes.map((axis) => axis.fits);
+    this.cell = Math.min(CELL, 150 / Math.max(...this.shown, ...axes.map((axis) => Math.min(axis.span, 30))));
     this.node = this.draw();
     this.go();
   }
 
   draw() {
-    const { cell, shown, axes, fits } = this,
-      [high, wide] = shown.map((cells) => cells * cell),
-      reach = axes.map((axis) => Math.min(axis.span, 30) * cell);
+    const { cell, shown, axes, fits } = this, [high, wide] = shown.map((cells) => cells * cell);
+    const reach = axes.map((axis) => Math.min(axis.span, 30) * cell), gap = axes[1].more ? 44 : 34;
     this.frame = svg("rect", { class: "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
-    const gap = 34, left = Math.max(wide, reach[1]) + gap, inner = this.inside();
-    const output = this.failed
-      ? []
-      : [
-          svg("path", { class: "arrow", d: `M${left - gap + 8} ${high / 2}h${gap - 18}m-4 -4l5 4l-5 4` }),
-          svg(
-            "g",
-            { transform: `translate(${left} 0)` },
-            squares(fits, cell, "output"),
-            this.made,
-            this.more(
-              fits,
-              axes.map((axis) => axis.made),
-              cell,
-            ),
-          ),
-        ];
-    const width = left + (this.failed ? -gap : fits[1] * cell) + 14,
-      height = Math.max(high, reach[0], fits[0] * cell) + 14;
+    const left = Math.max(wide, reach[1]) + gap, inner = this.inside();
+    const output = this.failed ? [] : this.output(left, high);
+    const width = left + (this.failed ? -gap : fits[1] * cell) + (axes[1].beyond ? 18 : 4);
+    const height = Math.max(high, reach[0], fits[0] * cell) + (axes.some((axis) => axis.more || axis.beyond) ? 16 : 4);
     return svg(
       "svg",
       {
@@ -1248,37 +1357,32 @@ class Slide {
       },
       squares(shown, cell, "pad"),
       inner,
-      this.more(
-        shown,
-        axes.map((axis) => axis.cells),
-        cell,
-      ),
+      more(shown, axes.map((axis) => axis.more), cell),
       this.frame,
       ...output,
     );
   }
 
-  /** The map itself within its padding. */
-  inside() {
-    const [[top, high], [left, wide]] = this.axes.map(({ before, size }, i) => [
-      before,
-      Math.min(size, this.shown[i] - before),
-    ]);
-    return svg(
-      "g",
-      { transform: `translate(${left * this.cell} ${top * this.cell})` },
-      squares([high, wide], this.cell, "input"),
-    );
+  /** An arrow, and the cells that the window makes. */
+  output(left, high) {
+    const { cell, fits, axes } = this, start = left - 30;
+    return [
+      svg("path", { class: "arrow", d: `M${start} ${high / 2}h20m-4 -4l5 4l-5 4` }),
+      svg(
+        "g",
+        { transform: `translate(${left} 0)` },
+        squares(fits, cell, "output"),
+        this.made,
+        more(fits, axes.map((axis) => axis.beyond), cell),
+      ),
+    ];
   }
 
-  more(shown, whole, cell) {
-    const [h, w] = shown.map((cells) => cells * cell);
-    return svg(
-      "g",
-      { class: "more" },
-      whole[1] > shown[1] ? svg("text", { x: w + 7, y: h / 2, text: "…" }) : "",
-      whole[0] > shown[0] ? svg("text", { x: w / 2, y: h + 9, text: "⋮" }) : "",
-    );
+  /** The map itself within its padding. */
+  inside() {
+    const [top, left] = this.axes.map((axis) => axis.before * this.cell);
+    const map = squares(this.axes.map((axis) => axis.inside), this.cell, "input");
+    return svg("g", { transform: `translate(${left} ${top})` }, map);
   }
 
   /** Once over the places that can be seen; standing still for those who want no motion. */
@@ -1315,43 +1419,54 @@ function squares([high, wide], cell, kind) {
   return svg("g", { class: kind }, svg("rect", { width: wide * cell, height: high * cell }), svg("path", { d: path }));
 }
 
-/** What a Linear counts: the cells of the map that was flattened, and those it has columns for if they are a square. */
-function counted(step, facts) {
+/** Dots where a map goes on. */
+function more(shown, [down, right], cell) {
+  const [h, w] = shown.map((cells) => cells * cell);
+  return svg(
+    "g",
+    { class: "more" },
+    right ? svg("text", { x: w + 7, y: h / 2, text: "…" }) : "",
+    down ? svg("text", { x: w / 2, y: h + 9, text: "⋮" }) : "",
+  );
+}
+
+/** Of a Linear the map that was flattened before it, if that is small, and how many numbers it has columns for. */
+function flattened(step, facts) {
   const before = [...facts.steps.values()], at = before.indexOf(step);
   const flatten = before.slice(0, at).reverse().find((one) => one.row.operation !== "same");
-  const map = flatten?.row.operation === "flatten" ? flatten.inputs[0].map((size) => size.value) : null,
-    columns = step.row.weights?.[0]?.[1]?.at(-1);
+  const map = flatten?.row.operation === "flatten" ? flatten.inputs[0].map((size) => size.value) : null;
   if (map?.length !== 4 || Math.max(map[2], map[3]) > 64) return null;
-  const edge = Math.sqrt(columns / map[1]),
-    cell = Math.min(CELL, 150 / Math.max(map[2], map[3], Number.isInteger(edge) ? edge : 1)),
-    [high, wide] = [map[2] * cell, map[3] * cell];
-  const fixed = Number.isInteger(edge)
-    ? [svg("rect", { class: "columns", width: edge * cell, height: edge * cell })]
-    : [];
-  const width = Math.max(wide, edge * cell || 0) + 14, height = Math.max(high, edge * cell || 0) + 14;
+  return { failed: step.failed, map, columns: step.row.weights?.[0]?.[1]?.at(-1) };
+}
+
+/** What a Linear counts: the cells of that map, and those it has columns for if they are a square. */
+function counted({ failed, map: [, channels, high, wide], columns }) {
+  const root = Math.sqrt(columns / channels), edge = Number.isInteger(root) ? root : 0;
+  const cell = Math.min(CELL, 150 / Math.max(high, wide, edge));
+  const [width, height] = [wide, high].map((cells) => Math.max(cells, edge) * cell + 4);
   const node = svg(
     "svg",
     {
-      class: step.failed ? "slide broken" : "slide",
+      class: failed ? "slide broken" : "slide",
       width,
       height,
       viewBox: `-2 -2 ${width} ${height}`,
       "aria-hidden": true,
     },
-    squares([map[2], map[3]], cell, "input"),
-    ...fixed,
+    squares([high, wide], cell, "input"),
+    ...(edge ? [svg("rect", { class: "columns", width: edge * cell, height: edge * cell })] : []),
   );
   const told = html(
     "p",
     { class: "soft" },
-    `${map[1]} numbers in each of the `,
-    html("b", { class: "s", text: `${map[2]}×${map[3]}` }),
+    `${channels} numbers in each of the `,
+    html("b", { class: "s", text: `${high}×${wide}` }),
     " cells; ",
-    ...(fixed.length
+    ...(edge
       ? ["dashed: the ", html("b", { class: "c", text: `${edge}×${edge}` }), " cells that the columns were made for"]
       : [`${count(columns)} columns`]),
   );
-  return { node: html("div", {}, node, told), stop() {} };
+  return { node: html("div", { class: "counted" }, node, told), stop() {} };
 }
 
 // Why a network stops, and the ways out.
@@ -1369,12 +1484,14 @@ class Reasons {
       const node = this.ways(facts[i].said), known = told.get(node.textContent);
       if (known) known.labels.push(lane.label); else told.set(node.textContent, { labels: [lane.label], node });
     });
-    this.node.replaceChildren(...[...told.values()].map(({ labels, node }) =>
+    renew(this.node, [...told.values()].map(({ labels, node }) =>
       html("article", { class: "why" }, html("h3", { text: `${labels.join(" and ")}: ways out` }), node)));
   }
 
+  /** What the head of the lane left out, and what can be done. */
   ways(said) {
     const { h, w } = this.view, elsewhere = said.at && (said.at[0] !== h || said.at[1] !== w);
+    const [, rest] = clauses(pieces(said.explanation, h, w));
     const list = said.remedies.map((text) => pieces(text, h, w)).filter((one) => one.length);
     return html(
       "div",
@@ -1382,6 +1499,7 @@ class Reasons {
       elsewhere
         ? html("p", { class: "soft", text: `These are the words at ${said.at.join("×")}; here the numbers differ.` })
         : null,
+      rest.length ? html("p", {}, ...sentence(rest)) : null,
       html("ol", {}, ...list.map((one) => html("li", {}, ...sentence(one)))),
     );
   }
@@ -1406,28 +1524,7 @@ class Planes {
   }
 
   plane(lane) {
-    const canvas = html("canvas", { width: SIDE, height: SIDE, "aria-hidden": true });
-    const across = svg("line", { class: "hair" }),
-      up = svg("line", { class: "hair" }),
-      dot = svg("circle", { r: 4.5, class: "dot" });
-    const hair = svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": true }, across, up, dot);
-    const area = html(
-      "div",
-      {
-        class: "area",
-        tabindex: 0,
-        role: "application",
-        on: {
-          pointerdown: (event) => this.press(event, area),
-          pointermove: (event) => this.drag(event, area),
-          keydown: (event) => this.key(event),
-        },
-      },
-      canvas,
-      hair,
-    );
-    const now = html("p", { class: "now" });
-    const rule = html("p", { class: "rule" });
+    const { area, ...parts } = this.area(), told = html("div");
     const ends = html(
       "div",
       { class: "scale" },
@@ -1441,25 +1538,48 @@ class Planes {
       html("figcaption", { text: lane.label }),
       html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), area),
       ends,
-      now,
-      rule,
+      told,
     );
-    return { lane, canvas, across, up, dot, area, now, rule, ends, node };
+    return { lane, area, ...parts, told, ends, node };
+  }
+
+  /** The plane itself and its cross-hair. */
+  area() {
+    const canvas = html("canvas", { width: SIDE, height: SIDE, "aria-hidden": true });
+    const across = svg("line", { class: "hair", x1: 0, x2: SIDE });
+    const up = svg("line", { class: "hair", y1: 0, y2: SIDE });
+    const dot = svg("circle", { r: 4.5, class: "dot" });
+    const hair = svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": true }, across, up, dot);
+    const on = {
+      pointerdown: (event) => this.press(event, area),
+      pointermove: (event) => this.drag(event, area),
+      lostpointercapture: () => this.hold(false),
+      keydown: (event) => this.key(event),
+    };
+    const area = html("div", { class: "area", tabindex: 0, role: "application", on }, canvas, hair);
+    return { area, canvas, across, up, dot };
   }
 
   press(event, area) {
     if (event.button !== 0) return;
     area.setPointerCapture(event.pointerId);
-    area.focus();
+    area.focus({ preventScroll: true });
+    this.hold(true);
     this.choose(event, area);
     event.preventDefault();
   }
 
   drag(event, area) { if (area.hasPointerCapture(event.pointerId)) this.choose(event, area); }
 
+  /** While a point is dragged nothing gets shorter: a page scrolled to its end would move under the pointer. */
+  hold(on) {
+    const { style } = this.view.root;
+    style.minHeight = on ? `${this.view.root.offsetHeight}px` : "";
+  }
+
   choose(event, area) {
-    const box = area.getBoundingClientRect(), { view } = this;
-    const at = (part) => clamp(Math.round(part * view.reach + 0.5), 1, view.reach);
+    const box = area.firstChild.getBoundingClientRect(), { view } = this;
+    const at = (part) => clamp(Math.ceil(part * view.reach), 1, view.reach);
     const w = at((event.clientX - box.left) / box.width), h = at(1 - (event.clientY - box.top) / box.height);
     if (h !== w) view.free = true;
     view.resize(h, w);
@@ -1480,43 +1600,57 @@ class Planes {
     if (this.stale) {
       this.stale = false;
       notSoon(this.later);
-      this.later = soon(() => this.rows.forEach((row) => this.paint(row)));
+      this.later = soon(() => this.paintEach(this.rows));
     }
+    const x = ((view.w - 0.5) / view.reach) * SIDE, y = SIDE - ((view.h - 0.5) / view.reach) * SIDE;
     this.rows.forEach((row) => {
-      const x = ((view.w - 0.5) / view.reach) * SIDE, y = SIDE - ((view.h - 0.5) / view.reach) * SIDE;
-      set(row.across, { x1: 0, x2: SIDE, y1: y, y2: y });
-      set(row.up, { x1: x, x2: x, y1: 0, y2: SIDE });
+      set(row.across, { y1: y, y2: y });
+      set(row.up, { x1: x, x2: x });
       set(row.dot, { cx: x, cy: y });
-      row.ends.lastChild.textContent = view.reach;
+      set(row.ends.lastChild, { text: String(view.reach) });
       this.say(row);
     });
   }
 
-  say(row) {
-    const { lane, now, rule, area } = row, { h, w } = this.view, { outcomes } = lane.data;
-    const index = lane.pathAt(h, w),
-      one = outcomes.find((end) => end.paths.includes(index)),
-      runs = outcomes.filter((end) => end.runs);
-    const words = !one ? "not decided" : one.runs ? "runs" : `stops at ${one.name}`;
-    now.replaceChildren(
+  say({ lane, told, area }) {
+    const { h, w } = this.view, index = lane.pathAt(h, w);
+    const one = lane.data.outcomes.find((end) => end.paths.includes(index));
+    renew(told, this.words(lane, one));
+    set(area, {
+      "aria-label":
+        `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${fate(one)}. Arrow keys change height and width.`,
+    });
+  }
+
+  /** What becomes of this size, and which sizes run. */
+  words(lane, one) {
+    const { h, w } = this.view, runs = lane.data.outcomes.filter((end) => end.runs);
+    const now = html(
+      "p",
+      { class: "now" },
       html("span", { class: "swatch", style: `background:${one?.colour ?? "#9e9e9e"}` }),
       `${h}×${w} `,
-      html("b", { text: words }),
+      html("b", { text: fate(one) }),
       one && !one.runs && one.rule ? `: ${one.rule}` : "",
     );
-    rule.textContent =
-      runs.length === 0
-        ? "no size runs"
-        : runs.length > 1
-          ? ""
-          : runs[0].rule
-            ? `runs where ${runs[0].rule}`
-            : "every size runs";
-    rule.title = runs.map((end) => end.sizes).filter(Boolean).join("; ");
-    area.setAttribute(
-      "aria-label",
-      `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${words}. Arrow keys change height and width.`,
-    );
+    const always = runs[0]?.rule ? `runs where ${runs[0].rule}` : "every size runs";
+    const title = runs.map((end) => end.sizes).filter(Boolean).join("; ") || null;
+    const text = !runs.length ? "no size runs" : runs.length > 1 ? "" : always;
+    return [now, html("p", { class: "rule", title, text })];
+  }
+
+  /** What stands below each plane, at every end. */
+  ends() {
+    return this.rows.map(({ lane, told }) => ({
+      node: told,
+      others: lane.data.outcomes.map((one) => html("div", {}, ...this.words(lane, one))),
+    }));
+  }
+
+  /** One plane at a time: a key pressed meanwhile need not wait for all. */
+  paintEach([row, ...rest]) {
+    this.paint(row);
+    if (rest.length) this.later = soon(() => this.paintEach(rest));
   }
 
   /** Each point of the plane in the colour of what becomes of its size. */
@@ -1540,6 +1674,7 @@ class Planes {
   }
 }
 
+const fate = (end) => (!end ? "not decided" : end.runs ? "runs" : `stops at ${end.name}`);
 const branches = (tree) => (Array.isArray(tree) && tree[0] === "or" ? tree.slice(1) : [tree]);
 const conditions = (tree) => (Array.isArray(tree) && tree[0] === "and" ? tree.slice(1).flatMap(conditions) : [tree]);
 const soon = (act) => (window.requestIdleCallback ?? ((f) => setTimeout(f, 1)))(act);

@@ -23,8 +23,8 @@ class PageModel {
     try { history.replaceState(null, "", `#${link}`); } catch { /* a frame without an address of its own */ }
   }
 
-  read() {
-    const link = new URLSearchParams(location.hash.slice(1)), named = scene.columns.indexOf(link.get("step"));
+  read(address) {
+    const link = new URLSearchParams(new URL(address).hash.slice(1)), named = scene.columns.indexOf(link.get("step"));
     for (const [name, key] of [["height", "h"], ["width", "w"]]) {
       const size = Number(link.get(key) || NaN);
       if (Number.isFinite(size)) this.set(name, clamp(Math.round(size), 1, scene.within));
@@ -34,8 +34,9 @@ class PageModel {
 }
 
 const model = new PageModel({ scene, height: scene.size[0], width: scene.size[1], step: scene.step ?? 0 });
-model.read();
+model.read(location.href);
 const place = document.getElementById("explorer");
 place.replaceChildren();
 render({ model, el: place });
-addEventListener("hashchange", () => model.read());
+// by the time it is told, the address may have been written over
+addEventListener("hashchange", (event) => model.read(event.newURL));

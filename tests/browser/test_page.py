@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from torch import nn
 
+from fcnviz import models
 from fcnviz.explorer import save_page
 
 BREAK = "Linear classifier.0 has 25 088 columns = 512·7·7, but the flattened map is 512·8·8 = 32 768 numbers"
@@ -297,6 +298,54 @@ def test_an_address_holds_the_size_and_the_step(opened):
     expect(opened.page.get_by_role("heading", level=2, name="classifier.3")).to_be_visible()
     press_preset(opened.page, "500×375")
     expect(opened.page).to_have_url(re.compile("#h=500&w=375&step=classifier.3$"))
+
+
+@pytest.mark.parametrize("step", ["fc6", "nowhere", "", "constructor", "0", "%E0%A4%A", "features.0,classifier.3"])
+def test_a_step_that_is_not_there_is_passed_over_in_silence(browser, saved, step):
+    context = browser.new_context()
+    shown = Opened(context, saved, f"#h=256&w=256&step={step}")
+    expect(field(shown.page, "Height")).to_have_value("256")
+    expect(chosen(shown.page)).to_have_text("features.0")
+    shown.page.evaluate("location.hash = '#step=classifier.3'")
+    expect(chosen(shown.page)).to_have_text("classifier.3")
+    shown.page.evaluate("step => { location.hash = `#h=300&step=${step}`; }", step)
+    expect(field(shown.page, "Height")).to_have_value("300")
+    expect(chosen(shown.page)).to_have_text("classifier.3")
+    assert shown.errors == []
+    context.close()
+
+
+def chosen(page):
+    return page.get_by_role("region", name="The selected step").get_by_role("heading", level=2)
+
+
+@pytest.mark.parametrize("make", [models.fcn32s, models.fcn8s, models.fcn_alexnet])
+def test_a_page_of_a_fully_convolutional_net_is_opened_at_fc6(browser, tmp_path, make):
+    context = browser.new_context()
+    shown = Opened(context, save_page(tmp_path / "page.html", make(), within=512), "#h=256&w=320&step=fc6")
+    expect(chosen(shown.page)).to_have_text("fc6")
+    expect(shown.page.get_by_role("region", name="The selected step")).to_contain_text("Conv2d 4096 of")
+    expect(field(shown.page, "Height")).to_have_value("256")
+    shown.page.evaluate("location.hash = '#h=9999&w=-3&step=fc7'")
+    expect(chosen(shown.page)).to_have_text("fc7")
+    expect(field(shown.page, "Height")).to_have_value("512")
+    expect(field(shown.page, "Width")).to_have_value("1")
+    assert shown.errors == []
+    context.close()
+
+
+def test_an_address_counts_even_where_it_is_written_over_before_it_is_told(opened):
+    opened.page.evaluate("location.hash = '#h=300&w=200'; history.replaceState(null, '', '#h=224&w=224')")
+    expect(field(opened.page, "Height")).to_have_value("300")
+    expect(field(opened.page, "Width")).to_have_value("200")
+
+
+def test_a_long_reason_ends_beside_the_ways_out(opened):
+    press_preset(opened.page, "1568×32")
+    rest = "5 steps before it (features.4, features.9, …, features.30) have made the image 32 times smaller"
+    expect(opened.lane("Convolutional head")).to_contain_text("and the window covers 7×7")
+    expect(opened.lane("Convolutional head")).not_to_contain_text("steps before it")
+    expect(opened.page.get_by_role("region", name="Ways out")).to_contain_text(rest)
 
 
 def test_silly_sizes_are_refused_by_the_field_and_by_the_networks(opened):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import pairwise
+from statistics import median
 
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
+from torch import nn
+
+from fcnviz.explorer import Explorer
 
 MAKE = """
 from torch import nn
@@ -288,3 +293,143 @@ def test_an_exported_notebook_holds_the_page(browser, kept, tmp_path):
     expect(frame.get_by_role("heading", level=2).first).to_have_text("1")
     expect(page.get_by_role("img", name="An image of").first).to_be_hidden()
     page.close()
+
+
+OTHER = 'other = Explorer({"Other": net(nn.Flatten(), nn.Linear(8, 4))}, (9, 10), within=20)\nother'
+
+
+@pytest.fixture
+def pair(lab):
+    """A notebook with two explorers, on a fresh kernel."""
+    lab.page.set_viewport_size({"width": 1500, "height": 2400})
+    put(lab, "pair.ipynb", notebook(MAKE, OTHER))
+    lab.open("pair.ipynb")
+    lab.run_all()
+    shown = lab.page.locator(".fcnviz-explorer")
+    expect(shown).to_have_count(2)
+    before = len(lab.errors)
+    yield shown
+    assert lab.errors[before:] == []
+
+
+def test_two_explorers_hear_and_move_each_for_itself(lab, pair):
+    first, second = pair.nth(0), pair.nth(1)
+    first.get_by_role("slider", name="Height").focus()
+    lab.page.keyboard.press("ArrowRight")
+    second.get_by_role("button", name="last step").click()
+    second.get_by_role("application").focus()
+    lab.page.keyboard.press("ArrowUp")
+    settled(lab, "print(view.height, view.width, view.step)", "33 33 0")
+    settled(lab, "print(other.height, other.width, other.step)", "10 10 3")
+    expect(first.get_by_role("heading", level=2).first).to_have_text("0")
+    expect(second.get_by_role("heading", level=2).first).to_have_text("3")
+    expect(field(first, "Height")).to_have_value("33")
+    expect(field(second, "Height")).to_have_value("10")
+    assert lab.page.locator(".fcnviz-explorer [id]").count() == 0, "a name that holds for the whole page"
+
+
+@pytest.mark.parametrize("closing", ["notebook:clear-cell-output", "notebook:delete-cell", "notebook:run-all-cells"])
+def test_nothing_holds_an_explorer_whose_output_is_closed(lab, pair, closing):
+    """A listener of the window, an observer or a timer that was left would keep its elements alive."""
+    lab.page.evaluate(
+        """() => {
+            const [first, second] = document.querySelectorAll(".fcnviz-explorer");
+            for (const name of ["play", "preset"]) second.querySelector(`button.${name}`).click();
+            [self.kept, self.gone] = [first, second].map(shown => new WeakRef(shown));
+            window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1;
+        }"""
+    )
+    lab.page.evaluate("async command => await window.jupyterapp.commands.execute(command)", closing)
+    lab.wait_until_idle()
+    alive(lab)
+    assert lab.page.evaluate("() => self.gone.deref() === undefined")
+    assert lab.page.evaluate("() => Boolean(self.kept.deref())") == (closing != "notebook:run-all-cells")
+
+
+def test_two_explorers_in_an_exported_notebook_keep_to_their_frames(browser, tmp_path):
+    shown = [Explorer(nn.Conv2d(3, 4, 5), size, within=64) for size in ((20, 30), (40, 41))]
+    cells = [nbformat.v4.new_code_cell("view", outputs=[displayed(one)]) for one in shown]
+    html, _ = HTMLExporter(template_name="basic").from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    (tmp_path / "two.html").write_text(f"<!doctype html><title>two</title>{html}", "utf-8")
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.goto(f"{(tmp_path / 'two.html').as_uri()}#h=7&w=7")
+    frames = page.locator("iframe[title='fcnviz explorer']")
+    expect(frames).to_have_count(2)
+    first, second = (frames.nth(i).content_frame for i in range(2))
+    expect(field(second, "Height")).to_have_value("40")  # a frame out of sight is not laid out
+    second.get_by_role("slider", name="Height").focus()
+    page.keyboard.press("ArrowRight")
+    second.get_by_role("button", name="Table").click()
+    page.wait_for_timeout(400)  # longer than an address waits to be written
+    expect(field(second, "Height")).to_have_value("41")
+    assert [field(first, axis).input_value() for axis in ("Height", "Width")] == ["20", "30"]
+    expect(first.locator(".table")).to_be_hidden()
+    assert page.url.endswith("#h=7&w=7")
+    assert errors == []
+    page.close()
+
+
+def displayed(view):
+    """What a cell that shows a widget leaves in its notebook."""
+    data, _ = view._repr_mimebundle_()
+    return nbformat.v4.new_output("execute_result", data, execution_count=1)
+
+
+def test_a_trusted_notebook_without_its_kernel_is_run_again(lab, pair):
+    """JupyterLab shows a widget by its kernel alone and takes no other part of the output: see Explorer."""
+    lab.page.evaluate("async () => await window.jupyterapp.commands.execute('docmanager:save')")
+    before = len(lab.errors)
+    lab.open("pair.ipynb")
+    expect(lab.page.get_by_text("Error displaying widget: model not found")).to_have_count(2)
+    assert lab.page.locator("iframe[srcdoc]").count() == 0
+    assert all("widget model not found" in error for error in lab.errors[before:])
+    del lab.errors[before:]
+    lab.run_all()
+    expect(pair).to_have_count(2)
+
+
+RUNS, EMPTY = (
+    5,
+    """
+import anywidget
+class Empty(anywidget.AnyWidget):
+    _esm = "export default {render({el}) { el.className = 'empty-widget'; el.textContent = 'empty'; }}"
+Empty()
+""",
+)
+
+
+def alive(lab):
+    """Listeners and nodes of the whole page that garbage collection leaves."""
+    wire = lab.page.context.new_cdp_session(lab.page)
+    wire.send("Performance.enable")
+    for _ in range(3):
+        wire.send("HeapProfiler.collectGarbage")
+        lab.page.wait_for_timeout(200)
+    counts = {one["name"]: one["value"] for one in wire.send("Performance.getMetrics")["metrics"]}
+    wire.detach()
+    return counts["JSEventListeners"], counts["Nodes"]
+
+
+def grown(lab, code, shown):
+    """Listeners and nodes that a few runs of a cell leave; JupyterLab adds many of its own, once, in any round."""
+    put(lab, "again.ipynb", notebook(code))
+    lab.open("again.ipynb")
+    counts = []
+    for _ in range(6):
+        for _ in range(RUNS):
+            lab.run_all()
+            expect(lab.page.locator(shown)).to_be_visible()
+        counts.append(alive(lab))
+    rounds = [[after - before for before, after in zip(*two, strict=True)] for two in pairwise(counts[1:])]
+    return [median(each) for each in zip(*rounds, strict=True)]
+
+
+def test_running_the_cell_again_and_again_leaves_no_more_than_an_empty_widget_does(lab):
+    """The wire of every widget that was ever shown is kept on both sides, by ipywidgets and anywidget."""
+    listeners, nodes = grown(lab, MAKE, ".fcnviz-explorer")
+    empty_listeners, empty_nodes = grown(lab, EMPTY, ".empty-widget")
+    assert listeners - empty_listeners < RUNS, "one listener more for each run"
+    assert nodes - empty_nodes < RUNS, "one node more for each run"
