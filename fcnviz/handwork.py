@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fcnviz.arithmetic import count
 
 if TYPE_CHECKING:
     from fcnviz.equivalence import Comparison, Handwork, Proof
     from fcnviz.models.crops import Crop, Crops
     from fcnviz.modes import Modes
-    from fcnviz.patches import Cost, PatchRun
+    from fcnviz.patches import Cost, PatchRun, Rings
     from fcnviz.upsampling import Border, Overlap
 
 __all__ = [
     *("Sheet", "border_html", "border_text", "comparison_html", "comparison_text", "cost_html", "cost_text"),
     *("crops_html", "crops_text", "html", "modes_html", "modes_text"),
     *("overlap_html", "overlap_sheet", "overlap_text", "patches_html", "patches_text", "proof_html", "proof_text"),
-    *("sheet", "text"),
+    *("rings_html", "rings_text", "sheet", "text"),
 ]
 
 ON_PAPER = 32  # a sum of at most so many products is written whole
@@ -491,12 +493,51 @@ def _patch_lines(run: PatchRun) -> Sequence[tuple[str, str]]:
     return (
         (f"{_by(run.grid)} patches of {each}, {far}, against one run on {_by(run.image)}", ""),
         ("cells equal bit for bit", f"{count(int(run.equal.sum()))} of {count(run.equal.size)}"),
+        ("verdicts", _verdicts(run)),
         ("cells with the same largest channel", f"{count(int(run.same_top.sum()))} of {count(run.same_top.size)}"),
         ("largest difference", f"{_short(float(run.differences.max()))}, {_short(run.eps)} ε of the largest answer"),
         ("relative error of a patch", f"at most {_short(float(run.relative_errors.max()))}"),
         ("multiply-adds", _times(math.prod(run.grid) * run.patch_macs, run.dense_macs)),
         ("seconds", f"{_short(run.patches_seconds)} against {_short(run.dense_seconds)}"),
     )
+
+
+def _verdicts(run: PatchRun) -> str:
+    """How many cells of each verdict there are, in the words of the record."""
+    names, counts = np.unique(run.verdicts, return_counts=True)
+    return ", ".join(f"{count(int(n))} {name}" for name, n in zip(names.tolist(), counts, strict=True))
+
+
+def rings_text(found: Rings) -> str:
+    """How many cells of each map no padding of the patch has reached, a line for each step."""
+    grid = _rings(found)
+    return "\n".join([grid.title, *_columns(grid)])
+
+
+def rings_html(found: Rings) -> str:
+    """The same as a table."""
+    return f'<div class="fcnviz-sum">{_table(_rings(found))}</div>\n'
+
+
+def _rings(found: Rings) -> Grid:
+    rows = [
+        (
+            ring.name,
+            ring.kind,
+            _by(ring.size),
+            f"{count(ring.clean)}/{count(ring.cells)}",
+            _span(ring.rows),
+            _span(ring.columns),
+        )
+        for ring in found
+    ]
+    heads = ("step", "kind", "map", "clean cells", "rows", "columns")
+    return Grid(f"A patch of {_by(found.patch)}: the cells that its own padding has not reached", heads, tuple(rows))
+
+
+def _span(cells: tuple[int, int]) -> str:
+    first, stop = cells
+    return f"{first} … {stop - 1}" if first < stop else "none"
 
 
 def cost_text(cost: Cost) -> str:

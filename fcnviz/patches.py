@@ -9,10 +9,11 @@ by layer; `measured_rings` counts it on real numbers; `run_patches` compares the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ from fcnviz.coordinates import Placement
 from fcnviz.errors import GeometryError, InputError
 from fcnviz.geometry import geometry
 from fcnviz.models import caffe_alexnet
-from fcnviz.records import Shape, Step, Trace
+from fcnviz.progress import progress
+from fcnviz.records import ByName, Shape, Step, Trace
+from fcnviz.surgery.padding import without_padding
+from fcnviz.surgery.places import own_statistics
+from fcnviz.surgery.windows import beyond_windows
 from fcnviz.trace import trace
 from fcnviz.twin import parts_of, sharing, twin
 
@@ -31,6 +36,7 @@ __all__ = [
     "Cost",
     "PatchRun",
     "Ring",
+    "Rings",
     "caffe_alexnet",
     "clean_rings",
     "measured_rings",
@@ -101,11 +107,11 @@ def patch_cost(model: nn.Module, image: int | Pair, patch: int | Pair) -> Cost:
     >>> cost.answers, round(cost.ratio, 2)
     ((6, 6), 11.24)
     """
-    whole, part = (_traced(model, _square(size)) for size in (image, patch))
+    part = _traced(model, _square(patch))
     one = _map_size(part)
     if one != (1, 1):
-        rows, columns = one
-        raise InputError(f"a patch of {_by(_square(patch))} gives {rows}×{columns} answers; one answer was expected")
+        raise InputError(f"a patch of {_by(_square(patch))} gives {_by(one)} answers; one answer was expected")
+    whole = _traced(model, _square(image))
     return Cost(
         *(_square(image), _square(patch), _map_size(whole)),
         fitting=_fitting(model, _square(image), _square(patch)),
@@ -135,22 +141,38 @@ def _by(sizes: Sequence[int]) -> str:
 
 
 def _traced(model: nn.Module, size: Pair, channels: int | None = None) -> Trace:
-    found = trace(model, (1, channels or _channels(model), *size))
+    """The trace of one image; where nobody says how many channels it has, of what the net takes."""
+    errors: list[InputError] = []
+    for guess in [channels] if channels else _channels(model):
+        try:
+            return _run_through(model, size, guess)
+        except InputError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _run_through(model: nn.Module, size: Pair, channels: int) -> Trace:
+    found = trace(model, (1, channels, *size))
     if found.failure:
         said, meant = found.failure.message, found.failure.explanation
         raise InputError(f"{found.model} does not run on {_by(size)}: {said}{'' if meant in said else f'; {meant}'}")
     return found
 
 
-def _channels(model: nn.Module) -> int:
-    """What the first convolution takes; three where there is none."""
-    return next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
+def _channels(model: nn.Module) -> Iterable[int]:
+    """What the first convolution takes, or the first kernel that a call may use; three where there is neither."""
+    layers = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
+    kernels = [p.shape[1] for p in model.parameters(recurse=True) if p.dim() == 4][:1]
+    return dict.fromkeys((*layers, *kernels, 3))
 
 
 def _map_size(found: Trace) -> Pair:
     shape = found.output_shape
     if not isinstance(shape, Shape) or len(shape) != 4:
-        raise InputError(f"{found.model} returns {shape}, no map N×C×H×W; patches need a fully convolutional net")
+        raise InputError(
+            f"{found.model} returns {shape}, no map N×C×H×W; patches need a fully convolutional net, such as "
+            "convolutionalize makes of a classifier"
+        )
     return shape[2], shape[3]
 
 
@@ -192,9 +214,30 @@ class Ring:
         return clean
 
 
-def clean_rings(
-    model: nn.Module, patch: int | Pair, image: int | Pair | None = None, at: Pair | None = None
-) -> tuple[Ring, ...]:
+@dataclass(frozen=True)
+class Rings(ByName[Ring]):
+    """The rings of a patch's maps, in the order in which the steps ran: `rings[-1]`, `rings["features.30"]`.
+
+    Attributes:
+        patch: rows and columns of pixels.
+        steps: the rings.
+    """
+
+    patch: Pair
+    steps: tuple[Ring, ...]
+
+    def __str__(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.rings_text(self)
+
+    def _repr_html_(self) -> str:
+        from fcnviz import handwork
+
+        return handwork.rings_html(self)
+
+
+def clean_rings(model: nn.Module, patch: int | Pair, image: int | Pair | None = None, at: Pair | None = None) -> Rings:
     """For each step with a window: which cells of a patch's map must be what the dense run has there. Shapes only.
 
     A cell is clean if its field lies within the patch: no padding, of this layer or of one before, is among it.
@@ -202,7 +245,8 @@ def clean_rings(
     Args:
         patch: rows and columns of pixels.
         image, at: where the patch is cut, as the pixel of its upper left corner. A side on the image's own edge
-            is no cut: there the dense run pads as well. Without them the patch is cut on all four sides.
+            is no cut: there the dense run pads as well. Without them, and where a padding copies cells of the map
+            (reflect, replicate, circular), the patch is cut on all four sides.
 
     Returns:
         A ring for each step with a window, up to the first step that gives no map.
@@ -215,20 +259,23 @@ def clean_rings(
     >>> [f"{ring.clean}/{ring.cells}" for ring in rings if ring.kind == "MaxPool2d"]
     ['12100/12544', '2704/3136', '484/784', '64/196', '1/49']
     """
-    size = _square(patch)
-    edges = [_cut(size[axis], axis, image, at) for axis in (0, 1)]
-    followed = _followed(_traced(model, size))
-    return tuple(_ring(step, places, edges) for step, places in followed if step.operation in _SLIDES)
+    return _rings(_traced(model, _square(patch)), _square(patch), image, at)
+
+
+def _rings(found: Trace, size: Pair, image: int | Pair | None, at: Pair | None) -> Rings:
+    edges = [_cut(size[axis], axis, image, at, _beyond(found)) for axis in (0, 1)]
+    slid = ((step, places) for step, places in _followed(found) if step.operation in _SLIDES)
+    return Rings(size, tuple(_ring(step, places, edges) for step, places in slid))
 
 
 class _Edges(NamedTuple):
-    """First and last pixel of a patch along one axis; infinite on a side where the image ends as well."""
+    """First and last pixel that a cell of a patch may see along one axis."""
 
     first: float
     last: float
 
 
-def _cut(size: int, axis: int, image: int | Pair | None, at: Pair | None) -> _Edges:
+def _cut(size: int, axis: int, image: int | Pair | None, at: Pair | None, beyond: float) -> _Edges:
     if (image is None) != (at is None):
         raise InputError("image and at go together: where a patch is cut depends on both")
     if image is None or at is None:
@@ -236,10 +283,23 @@ def _cut(size: int, axis: int, image: int | Pair | None, at: Pair | None) -> _Ed
     whole, start = _square(image)[axis], at[axis]
     if start < 0 or start + size > whole:
         raise InputError(f"a patch of {size} pixels from pixel {start} on does not lie within {whole} pixels")
-    return _Edges(-math.inf if start == 0 else 0, math.inf if start + size == whole else size - 1)
+    return _Edges(-beyond if start == 0 else 0, size - 1 + (beyond if start + size == whole else 0))
 
 
-_KEEPS = ("same", "broadcast", "cat")
+def _beyond(found: Trace) -> float:
+    """How far beyond an edge that is the image's own as well: there padding is the same in both runs.
+
+    Not if it is copied from the map: what a cell is copied from may have seen the edge on the other side.
+    """
+    modes = (step.settings.get("padding_mode", step.settings.get("mode")) for step in found if _pads(step))
+    return math.inf if {"zeros", "constant", None}.issuperset(modes) else 0
+
+
+def _pads(step: Step) -> bool:
+    return step.operation == "pad" or (step.window is not None and any(map(any, step.window.pads)))
+
+
+_KEEPS = ("same", "broadcast", "cat", "pad")
 _SLIDES = ("conv", "max_pool", "avg_pool", "lp_pool")
 
 
@@ -248,9 +308,9 @@ def _followed(found: Trace) -> Iterator[tuple[Step, tuple[Placement, ...]]]:
     for step, located in zip(found, geometry(found), strict=True):
         if not isinstance(step.output_shape, Shape) or len(step.output_shape) != 4:
             return
-        if step.operation not in (*_SLIDES, *_KEEPS):
+        if step.operation not in (*_SLIDES, *_KEEPS) or _cuts(step) or _mixes_images(step):
             what = f"{step.name} ({step.kind})"
-            raise InputError(f"{what} is no convolution, pooling or sum of maps: its cells can't be followed")
+            raise InputError(f"{what} is no convolution, pooling, padding or sum of maps: its cells can't be followed")
         try:
             places = located.placements
         except GeometryError as error:
@@ -259,6 +319,17 @@ def _followed(found: Trace) -> Iterator[tuple[Step, tuple[Placement, ...]]]:
             seen = f"each cell sees all {step.input_shapes[0][2]} cells"
             raise InputError(f"{step.name} ({step.kind}): {seen}: its cells can't be followed")
         yield step, places
+
+
+def _cuts(step: Step) -> bool:
+    """True for a negative padding: what is padded afterwards lies within the patch, and is none of its pixels."""
+    return step.operation == "pad" and any(min(sides) < 0 for sides in step.settings["pads"])
+
+
+def _mixes_images(step: Step) -> bool:
+    """True for a softmax, say, along axis 0: then an answer depends on what else is in the batch."""
+    dims = (step.settings.get("softmax_dim"), *step.settings.get("dims", ()))
+    return step.operation == "same" and not {0, -4}.isdisjoint(dims)
 
 
 def _ring(step: Step, places: Sequence[Placement], edges: Sequence[_Edges]) -> Ring:
@@ -289,17 +360,20 @@ def measured_rings(model: nn.Module, image: Tensor, patch: int | Pair, at: Pair)
     is a call in a forward is left out. A cell counts as equal if all its channels are.
 
     Raises:
-        InputError: no image 1×C×H×W or C×H×W; a patch that is not within it, or does not start on a cell of each step.
+        InputError: no image 1×C×H×W or C×H×W; a patch that is not within it, or does not start on a cell of each step;
+            a net that draws random numbers in eval mode as well.
     """
     whole, size = _one_image(model, image), _square(patch)
-    rings = {ring.name: ring for ring in clean_rings(model, size, _square(whole.shape[2:]), at)}
+    found = _rings(_traced(model, size, whole.shape[1]), size, _square(whole.shape[2:]), at)
+    rings = {ring.name: ring for ring in found}
     for ring in rings.values():
         if any(pixel % jump for pixel, jump in zip(at, ring.jump, strict=True)):
             raise InputError(
                 f"a patch at pixel {at} starts between two cells of {ring.name}, which are {ring.jump} apart"
             )
     cut = whole[:, :, at[0] : at[0] + size[0], at[1] : at[1] + size[1]].contiguous()
-    dense, part = _maps(model, whole, rings), _maps(model, cut, rings)
+    with _nothing_drawn(type(model).__name__, whole.device):
+        dense, part = _maps(model, whole, rings), _maps(model, cut, rings)
     return {name: _same_cells(part[name], _at(dense[name], rings[name], at)) for name in part}
 
 
@@ -318,6 +392,20 @@ def _one_image(model: nn.Module, image: Any) -> Tensor:
     return whole
 
 
+@contextmanager
+def _nothing_drawn(name: str, device: torch.device) -> Iterator[None]:
+    """Refuses a net that draws random numbers in eval mode as well: no two runs of it can be compared."""
+    before = _generators(device)
+    yield
+    if not all(map(torch.equal, before, _generators(device))):
+        why = "F.dropout(x), for instance, without training=self.training"
+        raise InputError(f"{name} draws random numbers in eval mode as well ({why}): no two runs give the same answers")
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
 def _at(dense: Tensor, ring: Ring, at: Pair) -> Tensor:
     """The cells of a dense map where those of the patch lie."""
     top, left = (pixel // jump for pixel, jump in zip(at, ring.jump, strict=True))
@@ -325,7 +413,12 @@ def _at(dense: Tensor, ring: Ring, at: Pair) -> Tensor:
 
 
 def _same_cells(one: Tensor, other: Tensor) -> NDArray[np.bool_]:
-    return (one == other).all(1)[0].cpu().numpy()
+    return _same(one, other).all(1)[0].cpu().numpy()
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    """Where two answers are the same; what is no number both ways is."""
+    return (one == other) | (one.isnan() & other.isnan())
 
 
 def _maps(model: nn.Module, x: Tensor, names: Mapping[str, Ring]) -> dict[str, Tensor]:
@@ -349,6 +442,9 @@ def _maps(model: nn.Module, x: Tensor, names: Mapping[str, Ring]) -> dict[str, T
 # Patches against the dense map
 
 
+Verdict: TypeAlias = Literal["bit-equal", "rounding", "beyond the patch"]
+
+
 @dataclass(frozen=True, eq=False)
 class PatchRun:
     """The answers of a net on each patch, and those of its one dense run at the same places.
@@ -363,6 +459,7 @@ class PatchRun:
         relative_errors: ‖Δ‖ / ‖dense cells‖ of each patch, rows × columns.
         equal: which cells have the same bits in all channels, rows × columns × h × w.
         same_top: which cells have the same largest channel, rows × columns × h × w.
+        clean: which cells see nothing but pixels of their patch, rows × columns × h × w; found by arithmetic.
         patch_macs, dense_macs: multiply-adds of one patch, and of the dense run.
         patches_seconds, dense_seconds: of all patches, in batches of `batch`, and of the dense run.
     """
@@ -378,15 +475,32 @@ class PatchRun:
     relative_errors: NDArray[np.float64] = field(repr=False)
     equal: NDArray[np.bool_] = field(repr=False)
     same_top: NDArray[np.bool_] = field(repr=False)
+    clean: NDArray[np.bool_] = field(repr=False)
     patch_macs: int
     dense_macs: int
     patches_seconds: float
     dense_seconds: float
 
     @property
+    def verdicts(self) -> NDArray[np.str_]:
+        """For each cell why its two answers are not the same, rows × columns × h × w.
+
+        "bit-equal": they are. "rounding": the cell sees the same pixels in both runs and nothing else, so both are the
+        same sums, in another order. "beyond the patch": its field reaches over an edge at which the patch was cut, or a
+        step of the net looks, or may look, at more of the map than its window. It follows from where the cells lie, not
+        from how large a difference is: no tolerance is in it. It takes for granted that torch gives each cell the sums
+        that its window asks for, and that the net treats each image of a batch by itself.
+        """
+        found: NDArray[np.str_] = np.where(
+            self.equal, "bit-equal", np.where(self.clean, "rounding", "beyond the patch")
+        )
+        return found
+
+    @property
     def eps(self) -> float:
         """The largest |Δ| in units of ε·(largest |answer|): a few is what rounding leaves, padding leaves millions."""
-        scale = float(self.dense.abs().max()) * torch.finfo(self.dense.dtype).eps
+        finite = self.dense[self.dense.isfinite()]
+        scale = float(finite.abs().max()) * torch.finfo(finite.dtype).eps if len(finite) else 0.0
         return float(self.differences.max()) / scale if scale else 0.0
 
     def __str__(self) -> str:
@@ -423,7 +537,8 @@ def run_patches(
         batch: patches run together.
 
     Raises:
-        InputError: a net that gives no map, a patch that does not fit, a stride between the cells of the dense map.
+        InputError: a net that gives no map, or another one each time since it draws random numbers in eval mode as
+            well; a patch that does not fit; a stride between the cells of the dense map.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)).double()
     >>> run = run_patches(net, torch.rand(1, 12, 16, dtype=torch.float64), 8)
@@ -431,11 +546,14 @@ def run_patches(
     ((2, 2), (3, 5), True)
     """
     whole, size = _one_image(model, image), _square(patch)
-    found, own = _traced(model, size, whole.shape[1]), network_stride(model, size)
+    found = _traced(model, size, whole.shape[1])
+    own = _stride_of(found)
+    large = _traced(model, _square(whole.shape[2:]), whole.shape[1])
     step = own if stride is None else _square(stride)
     grid = _grid(_square(whole.shape[2:]), size, step, own)
     net = twin(parts_of(model), sharing)[0][1]
-    dense, dense_seconds = _timed(lambda: net(whole)[0])
+    with _nothing_drawn(found.model, whole.device):
+        dense, dense_seconds = _timed(lambda: net(whole)[0])
     maps, patches_seconds = _timed(lambda: torch.cat(list(_in_batches(net, whole, size, step, grid, batch))))
     h, w = _map_size(found)
     places = [(i * step[0] // own[0], j * step[1] // own[1]) for i in range(grid[0]) for j in range(grid[1])]
@@ -444,8 +562,9 @@ def run_patches(
         *(_square(whole.shape[2:]), size, step, grid, batch, dense),
         patches=maps.unflatten(0, grid),
         **_differences(maps, there, grid),
+        clean=_clean_cells(found, large, step, grid) & _is_local(net, found, large),
         patch_macs=found.macs,
-        dense_macs=_traced(model, _square(whole.shape[2:]), whole.shape[1]).macs,
+        dense_macs=large.macs,
         patches_seconds=patches_seconds,
         dense_seconds=dense_seconds,
     )
@@ -467,10 +586,46 @@ def network_stride(model: nn.Module, size: int | Pair) -> Pair:
     >>> network_stride(models.vgg16("conv"), 224)
     (32, 32)
     """
-    found = _traced(model, _square(size))
+    return _stride_of(_traced(model, _square(size)))
+
+
+def _stride_of(found: Trace) -> Pair:
     _map_size(found)
+    places = _output_places(found)
+    return _jumps(places) if places else (1, 1)
+
+
+def _output_places(found: Trace) -> tuple[Placement, ...]:
+    """Where the cells of the answer lie; none for a net without steps."""
     followed = list(_followed(found))
-    return _jumps(followed[-1][1]) if followed else (1, 1)
+    return followed[-1][1] if followed else ()
+
+
+def _clean_cells(found: Trace, large: Trace, stride: Pair, grid: Pair) -> NDArray[np.bool_]:
+    """Which cells of each patch lie clear of the edges at which it was cut; rows × columns × h × w."""
+    size, image, places = _pixels(found), _pixels(large), _output_places(found)
+    if not places:
+        return np.ones((*grid, *_map_size(found)), dtype=bool)
+    sides = []
+    for axis, cells in enumerate(_map_size(found)):
+        corners = [(n * stride[axis],) * 2 for n in range(grid[axis])]
+        edges = [_cut(size[axis], axis, image, corner, _beyond(found)) for corner in corners]
+        spans = [_clean(places[axis], cells, edge) for edge in edges]
+        sides.append(np.array([[first <= cell < stop for cell in range(cells)] for first, stop in spans]))
+    rows, columns = sides
+    return rows[:, None, :, None] & columns[None, :, None, :]
+
+
+def _pixels(found: Trace) -> Pair:
+    return _square(found.input_shapes[0][2:])
+
+
+def _is_local(model: nn.Module, found: Trace, large: Trace) -> bool:
+    """False if a step looks at more than a window of its map, or computes with the map's size.
+
+    None moves places, which `beyond_windows` would refuse: their cells could not be followed until here.
+    """
+    return not beyond_windows(found.model, found, large, own_statistics(model))
 
 
 def _grid(image: Pair, patch: Pair, stride: Pair, own: Pair) -> Pair:
@@ -486,66 +641,24 @@ def _grid(image: Pair, patch: Pair, stride: Pair, own: Pair) -> Pair:
 
 
 def _in_batches(net: nn.Module, whole: Tensor, size: Pair, stride: Pair, grid: Pair, batch: int) -> Iterator[Tensor]:
-    from tqdm.auto import tqdm  # only here, so that importing the package stays cheap
-
     if batch < 1:
         raise InputError(f"batches of {batch} patches were asked for; one patch is the least")
     corners = [(i * stride[0], j * stride[1]) for i in range(grid[0]) for j in range(grid[1])]
-    with tqdm(total=len(corners), desc="patches", unit=" patches", delay=1.0, leave=False) as bar:
+    with progress(len(corners), "patches", "patches") as advance:
         for some in (corners[n : n + batch] for n in range(0, len(corners), batch)):
             yield net(torch.cat([whole[:, :, y : y + size[0], x : x + size[1]] for y, x in some]))
-            bar.update(len(some))
+            advance(len(some))
 
 
 def _differences(maps: Tensor, dense: Tensor, grid: Pair) -> dict[str, Any]:
-    apart, whole = (maps.double() - dense.double()), dense.double()
+    same, whole = _same(maps, dense), dense.double()
+    apart = torch.where(same, 0.0, maps.double() - whole).nan_to_num(math.inf, math.inf)
     size = apart.flatten(1).norm(dim=1)
     errors = torch.where(size == 0, 0.0, size / whole.flatten(1).norm(dim=1))  # equal zeros are no error
     found = {
         "differences": apart.abs().amax(1),
         "relative_errors": errors,
-        "equal": (maps == dense).all(1),
+        "equal": same.all(1),
         "same_top": maps.argmax(1) == dense.argmax(1),
     }
     return {name: values.unflatten(0, grid).cpu().numpy() for name, values in found.items()}
-
-
-# The net that never pads
-
-
-_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_ONLY_PAD = (
-    *(nn.modules.padding._ConstantPadNd, nn.modules.padding._ReflectionPadNd),
-    *(nn.modules.padding._ReplicationPadNd, nn.modules.padding._CircularPadNd),
-)
-_CUTS = nn.modules.conv._ConvTransposeNd  # whose padding cuts cells off
-
-
-def without_padding(model: nn.Module) -> nn.Module:
-    """A twin that shares the model's weights, and in which no layer pads: a map shrinks by each kernel.
-
-    Convolutions and poolings lose their padding, and layers that only pad (`ZeroPad2d`, …) let everything through.
-    Padding of a transposed convolution cuts cells off, and stays; so does what a call in a forward pads: `F.pad`, or
-    `F.conv2d(…, padding=1)`.
-    Weights trained with padding have never seen a map without; the answers are another network's.
-
-    >>> from fcnviz import models, trace
-    >>> net = without_padding(models.vgg16("conv"))
-    >>> trace(net, (1, 3, 404, 404)).output_shape, trace(net, (1, 3, 436, 436)).output_shape
-    ((1, 1000, 1, 1), (1, 1000, 2, 2))
-    """
-    parts = twin(parts_of(model), sharing, keep_mode=True)
-    for _, module in parts:
-        _unpad(module)
-    return parts[0][1]
-
-
-def _unpad(module: nn.Module) -> None:
-    if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, _CUTS):
-        module.padding = (0,) * len(module.kernel_size)
-        module._reversed_padding_repeated_twice = [0] * (2 * len(module.kernel_size))
-        module.padding_mode = "zeros"  # the other modes pad in a call of their own, which refuses to pad by nothing
-    elif isinstance(module, _POOLS):
-        module.padding = 0
-    elif isinstance(module, _ONLY_PAD):
-        module.padding = [0] * len(module.padding)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
+from collections.abc import Callable
 from time import sleep
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from nets import Residual
 from torch import Tensor, nn
 
-from fcnviz import models, trace
+from fcnviz import convolutionalize, models, trace
 from fcnviz.errors import InputError
 from fcnviz.patches import (
     caffe_alexnet,
@@ -189,6 +193,7 @@ def test_what_is_returned_is_what_the_model_says_of_each_patch():
             assert torch.allclose(run.patches[i, j], one, rtol=0, atol=1e-14)
             assert run.differences[i, j] == pytest.approx((run.patches[i, j] - there).abs().amax(0).numpy(), abs=1e-14)
             assert np.array_equal(run.same_top[i, j], (run.patches[i, j].argmax(0) == there.argmax(0)).numpy())
+    assert set(run.verdicts.flat) <= {"bit-equal", "rounding", "beyond the patch"}
     assert run.patch_macs == trace(net, (1, 3, 14, 14)).macs and run.dense_macs == trace(net, (1, 3, 20, 26)).macs
     assert run.macs_ratio == 16 * run.patch_macs / run.dense_macs
     assert run.patches_seconds > 0 and run.dense_seconds > 0 and run.seconds_ratio > 0
@@ -253,9 +258,19 @@ def test_progress_counts_patches_and_arrives(monkeypatch):
         def update(self, patches: int) -> None:
             self.steps.append(patches)
 
-    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
+    monkeypatch.setattr("tqdm.std.tqdm", Bar)
     run_patches(small(), image((20, 18), dtype=torch.float64), 10, batch=8)
     assert [(bar.total, bar.steps) for bar in bars] == [(6 * 5, [8, 8, 8, 6])]
+
+
+def test_what_is_no_number_both_ways_is_no_difference():
+    net, whole = small(), image((20, 26), dtype=torch.float64)
+    for number in (torch.nan, torch.inf):
+        run = run_patches(without_padding(net), whole.index_fill(3, torch.tensor([5]), number), 12)
+        assert run.dense.isnan().any() and run.differences.max() < 1e-14 and run.eps < 100
+        assert (run.verdicts == "bit-equal").any() and not (run.verdicts == "beyond the patch").any()
+    padded = run_patches(net, whole.index_fill(2, torch.tensor([12]), torch.nan), 10)
+    assert padded.differences.max() == np.inf and not np.isnan(padded.differences).any()
 
 
 def test_errors_are_relative_to_the_dense_map():
@@ -279,7 +294,7 @@ def test_errors_are_relative_to_the_dense_map():
 def test_the_pad_free_net_shares_its_weights_and_leaves_the_original_alone():
     net = models.vgg16("conv", seed=None)
     free = without_padding(net)
-    assert type(free) is type(net)
+    assert isinstance(free, type(net)) and str(free).splitlines()[0] == str(net).splitlines()[0]
     assert next(m.padding for m in net.modules() if isinstance(m, nn.Conv2d)) == (1, 1)
     assert {m.padding for m in free.modules() if isinstance(m, nn.Conv2d)} == {(0, 0)}
     real, real_free = (model := small()), without_padding(model)
@@ -309,9 +324,232 @@ def test_no_kind_of_layer_pads_any_more(layer):
     assert free(torch.rand(1, 3, 9, 9)).shape == (1, 3, 7, 7)
 
 
+class Calls(nn.Module):
+    """A network whose forward is one function of a map and a 3×3 kernel; around it layers that pad."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], channels: int = 3) -> None:
+        super().__init__()
+        self.function, self.first = function, nn.Conv2d(channels, channels, 3, padding=1)
+        self.kernel = nn.Parameter(torch.rand(channels, channels, 3, 3) - 0.5)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self.first(x), self.kernel))
+
+
+PADDING = {
+    "conv2d": lambda x, w: F.conv2d(x, w, padding=1),
+    "conv2d in place 4": lambda x, w: torch.conv2d(x, w, None, 1, (1, 1)),
+    "same": lambda x, w: F.conv2d(x, w, padding="same"),
+    "same, dilated": lambda x, w: F.conv2d(x, w, None, 1, "same", 2),
+    "convolution": lambda x, w: torch.convolution(x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+    "max_pool2d": lambda x, w: F.max_pool2d(x, 3, 1, 1),
+    "max_pool2d with where": lambda x, w: F.max_pool2d(x, 3, 1, padding=1, return_indices=True)[0],
+    "avg_pool2d": lambda x, w: F.avg_pool2d(x, 3, stride=1, padding=1),
+    "pad": lambda x, w: F.conv2d(F.pad(x, (1, 1, 1, 1)), w),
+    "reflect": lambda x, w: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), w),
+    "circular": lambda x, w: F.conv2d(F.pad(x, (1, 0, 2, 1), "circular"), w),
+    "replicate": lambda x, w: F.conv2d(F.pad(input=x, pad=[1, 1, 1, 1], mode="replicate"), w),
+    "constant_pad_nd": lambda x, w: F.conv2d(torch.constant_pad_nd(x, (1, 1, 1, 1), 2.0), w),
+    "pad by the size": lambda x, w: F.conv2d(F.pad(x, (x.shape[3] % 2 + 1, 1, 1, x.size(2) // 4)), w),
+    "unfold": lambda x, w: (F.unfold(x, 3, padding=1).mT @ w.flatten(1).mT).mT.unflatten(
+        2, [n - (9 - F.unfold(x[:, :, :3, :3], 3, 1, 1).shape[2]) // 4 for n in x.shape[2:]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PADDING)
+def test_no_call_in_a_forward_pads_any_more(name):
+    """Numbers tell: each patch of the receptive field's size answers what the dense map has there."""
+    net = Calls(PADDING[name]).double().eval()
+    field = 7 if "dilated" not in name else 9
+    free = without_padding(net)
+    whole = image((12, 15), dtype=torch.float64)
+    with torch.no_grad():
+        dense = free(whole)[0]
+        assert dense.shape == (3, 13 - field, 16 - field)
+        for i, j in itertools.product(range(dense.shape[1]), range(dense.shape[2])):
+            one = free(cut(whole, (i, j), (field, field)))[0, :, 0, 0]
+            assert torch.allclose(one, dense[:, i, j], rtol=0, atol=1e-14)
+        assert net(whole).shape[2:] > dense.shape[1:], "the original pads as before"
+
+
+def test_the_pad_free_forward_computes_on_the_same_weights():
+    net = Calls(PADDING["conv2d"]).double()
+    free = without_padding(net)
+    assert isinstance(free, Calls) and type(free).__name__ == "Calls" and free.training
+    assert [p.data_ptr() for p in free.parameters()] == [p.data_ptr() for p in net.parameters()]
+    x = image((9, 9), dtype=torch.float64)
+    by_hand = F.conv2d(F.conv2d(F.conv2d(x, net.first.weight, net.first.bias), net.kernel), *net.last.parameters())
+    assert torch.equal(free(x), by_hand)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), without_padding])
+def test_a_copy_of_a_pad_free_net_pads_nothing(copied):
+    as_class = without_padding(Padded())
+    dense = convolutionalize(Padded(flat=True), (1, 3, 6, 6))
+    for free, size in ((as_class, 2), (without_padding(dense), 1)):
+        again = copied(free)
+        assert again is not free and again(image((9, 9))).shape[2:] == free(image((9, 9))).shape[2:] == (size, size)
+
+
+def test_a_pad_free_forward_that_is_written_anew_pads_nothing_and_is_its_own():
+    free, x = without_padding(convolutionalize(Padded(flat=True), (1, 3, 6, 6))), image((9, 9))
+    free.recompile()
+    again = copy.deepcopy(free)
+    given, *_, answer = again.graph.nodes
+    answer.args = (given,)
+    again.recompile()
+    assert again(x) is x and free(x).shape == free.forward(x).shape == (1, 2, 1, 1)
+
+
+class Padded(nn.Module):
+    """Pads in a forward; made for images of 6×6 where it is flat."""
+
+    def __init__(self, flat: bool = False) -> None:
+        super().__init__()
+        self.kernel, self.linear = nn.Parameter(torch.rand(4, 3, 3, 3)), nn.Linear(36, 2)
+        self.flat = flat
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.conv2d(x, self.kernel, padding=1), 2 if self.flat else 3)
+        return self.linear(x.flatten(1)) if self.flat else x
+
+
+def test_a_pad_free_classifier_is_cast_pad_free():
+    dense = convolutionalize(without_padding(Padded(flat=True)), (1, 3, 8, 8))
+    run = run_patches(dense.double(), image((12, 14), dtype=torch.float64), 8)
+    assert run.grid == (3, 4) and run.clean.all() and run.relative_errors.max() < 1e-14
+
+
+def test_hooks_that_pad_pad_no_more():
+    net = nn.Conv2d(3, 3, 3)
+    net.register_forward_pre_hook(pads_first)
+    assert net(image((5, 5))).shape[2:] == (5, 5)
+    assert without_padding(net)(image((5, 5))).shape[2:] == (3, 3)
+
+
+def pads_first(_: nn.Module, args: tuple[Tensor]) -> Tensor:
+    return F.pad(args[0], (1, 1, 1, 1))
+
+
+def test_outside_of_the_pad_free_net_everything_pads_as_it_did():
+    free = without_padding(Calls(lambda x, w: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        free(image((9, 9)))
+    assert F.pad(image((5, 5)), (1, 1)).shape[3] == 7
+
+
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0, 1, 2), (-1, -1, -2, 0), (0, -1, 0, 0, 2, 0)])
+def test_what_cuts_or_pads_channels_is_no_padding_of_the_map(pads):
+    net = Calls(lambda x, w: F.pad(x, pads)[:, :3])
+    x = image((12, 12))
+    assert torch.equal(without_padding(net)(x), F.conv2d(F.pad(F.conv2d(x, *net.first.parameters()), pads)[:, :3],
+                                                         *net.last.parameters()))  # fmt: skip
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_other_numbers_of_axes_lose_their_padding_as_well(rank):
+    conv, pool = getattr(F, f"conv{rank}d"), getattr(F, f"avg_pool{rank}d")
+    net = Line(lambda x, w: F.pad(pool(conv(x, w, padding=1), 3, 1, 1), (1, 1) * rank), rank)
+    assert without_padding(net)(torch.rand(2, 3, *(8,) * rank)).shape == (2, 3, *(4,) * rank)
+
+
+class Line(nn.Module):
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], rank: int) -> None:
+        super().__init__()
+        self.function, self.kernel = function, nn.Parameter(torch.rand(3, 3, *(3,) * rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.kernel)
+
+
+@pytest.mark.parametrize(("function", "words"), [
+    (lambda x, w: torch.cat([torch.zeros_like(x[:, :, :1]), x], 2), "Calls without padding: cat: it joins maps along"),
+    (lambda x, w: F.pad(x[0], (1, 1, 1, 1)), "pad: which axes of 3×7×7 are a map's cannot be told"),
+    (lambda x, w: F.pad(x[0], (0, 0, 1, 1)), "pad: which axes of 3×7×7 are a map's cannot be told"),
+    (lambda x, w: F.pad(x.movedim(1, 3), (0, 0, 1, 1, 1, 1)).movedim(3, 1), "pad: which axes of 1×7×7×3 are a map's"),
+    (lambda x, w: written_into_zeros(x), "setitem: it writes 1×3×7×7 into 1×3×9×9, which may pad it"),
+], ids=["cat", "one image", "rows of one image", "channels last", "setitem"])  # fmt: skip
+def test_what_may_pad_and_cannot_be_told_is_refused(function, words):
+    free = without_padding(Calls(function))
+    for run in (lambda: free(image((9, 9))), lambda: trace(free, (1, 3, 9, 9))):
+        with pytest.raises(InputError, match=words):
+            run()
+
+
+def test_what_is_written_into_a_map_of_its_own_size_pads_nothing():
+    net, x = Line(first_channel_doubled, 2), image((9, 9))
+    assert torch.equal(without_padding(net)(x), net(x))
+
+
+def first_channel_doubled(x: Tensor, w: Tensor) -> Tensor:
+    made = x.clone()
+    made[:, :1] = 2 * x[:, :1]
+    return made
+
+
+def written_into_zeros(x: Tensor) -> Tensor:
+    larger = x.new_zeros(len(x), 3, x.shape[2] + 2, x.shape[3] + 2)
+    larger[:, :, 1:-1, 1:-1] = x
+    return larger
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_a_forward_that_wants_cuda_where_there_is_none_is_refused_in_torchs_words():
+    with pytest.raises((AssertionError, RuntimeError)) as caught:
+        torch.zeros(1).cuda()
+    words = str(caught.value).splitlines()[0]
+    net = Calls(lambda x, w: x.cuda())
+    for ask in (
+        lambda: run_patches(net, image((12, 12)), 8),
+        lambda: clean_rings(net, 8),
+        lambda: measured_rings(net, image((12, 12)), 8, (0, 0)),
+        lambda: patch_cost(net, 12, 8),
+    ):
+        with pytest.raises(InputError, match=f"Calls does not run on [0-9×]+: {words}"):
+            ask()
+
+
+def test_where_torch_makes_tensors_by_default_is_no_matter():
+    net, whole = small(), image((20, 26), dtype=torch.float64)
+    with torch.device("meta"):
+        run = run_patches(net, whole, 12)
+        rings = measured_rings(net, whole, 12, (2, 2))
+        free = without_padding(net)(whole)
+    assert run.dense.device == free.device == whole.device and rings["0"].any()
+
+
+def test_what_nobody_can_look_into_is_refused():
+    own = nn.Conv2d(3, 3, 3)
+    own.forward = lambda x: F.pad(x, (1, 1, 1, 1))
+    for net, words in (
+        (nn.Sequential(torch.jit.script(nn.Conv2d(3, 3, 3, padding=1))), r"0 \(.*\) is compiled TorchScript"),
+        (nn.Sequential(own), r"0 \(Conv2d\) has a forward put on the module itself"),
+    ):
+        with pytest.raises(InputError, match=words):
+            without_padding(net)
+
+
+def test_layers_that_unfold_pad_no_more():
+    assert without_padding(nn.Unfold(3, padding=1))(image((5, 5))).shape == (1, 27, 9)
+
+
+def test_what_does_not_pad_stays():
+    for layer in (nn.AdaptiveAvgPool2d(3), nn.Upsample(scale_factor=2), nn.MaxPool2d(2, ceil_mode=True)):
+        x = image((5, 5))
+        assert torch.equal(without_padding(layer)(x), layer(x))
+
+
 def test_a_transposed_convolution_keeps_what_cuts():
     layer = nn.ConvTranspose2d(3, 3, 4, stride=2, padding=1)
     assert without_padding(layer)(torch.rand(1, 3, 5, 5)).shape == layer(torch.rand(1, 3, 5, 5)).shape
+    for call in (
+        lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1),
+        lambda x, w: torch.convolution(x, w, None, [2, 2], [1, 1], [1, 1], True, [0, 0], 1),
+    ):
+        net, x = Line(call, 2), image((5, 5))
+        assert torch.equal(without_padding(net)(x), net(x))
 
 
 # What it costs
@@ -374,6 +612,7 @@ def test_what_cannot_be_cut_or_followed_is_refused_with_the_reason():
     net, whole = small(), image((20, 26), dtype=torch.float64)
     for ask, words in (
         (lambda: patch_cost(models.vgg16(), 224, 224), "no map N×C×H×W; patches need a fully conv"),
+        (lambda: run_patches(models.lenet(seed=0), image((40, 40), 1), 32), "no map .* such as convolutionalize makes"),
         (lambda: run_patches(net, whole, 24), "patches of 24×24 were asked for; the image is 20×26"),
         (lambda: run_patches(net, whole, 10, stride=3), "cells of the dense map lie 2×2 pixels apart"),
         (lambda: run_patches(net, whole, 2), "Sequential does not run on 2×2: "),
@@ -391,10 +630,21 @@ def test_what_cannot_be_cut_or_followed_is_refused_with_the_reason():
         (lambda: measured_rings(net, whole, 10, (12, 0)), "does not lie within 20 pixels"),
         (lambda: clean_rings(net, 10, image=20), "image and at go together"),
         (lambda: clean_rings(nn.ConvTranspose2d(3, 3, 2), 10), "its cells can't be followed"),
+        (lambda: run_patches(nn.Softmax(0).double(), whole, 10), "Softmax .* its cells can't be followed"),
         (lambda: clean_rings(nn.GroupNorm(1, 3), 10), "each cell sees all 10 cells: its cells can't be followed"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             ask()
+
+
+@pytest.mark.parametrize("function", [F.dropout, lambda x: F.rrelu(x, training=True), lambda x: x * torch.rand(1)])
+def test_a_net_that_draws_random_numbers_is_not_compared(function):
+    net = Chain(nn.Conv2d(3, 3, 3), function, nn.Conv2d(3, 2, 3))
+    for ask in (lambda: run_patches(net, image((12, 12)), 8), lambda: measured_rings(net, image((12, 12)), 8, (2, 2))):
+        with pytest.raises(InputError, match="Chain draws random numbers in eval mode as well .F.dropout"):
+            ask()
+    quiet = Chain(nn.Conv2d(3, 3, 3), nn.Dropout(), nn.Conv2d(3, 2, 3)).train()
+    assert run_patches(quiet, image((12, 12)), 8).clean.all()
 
 
 def test_the_cost_says_how_many_patches_really_fit():
@@ -404,6 +654,123 @@ def test_the_cost_says_how_many_patches_really_fit():
     assert run_patches(net, torch.rand(3, 64, 64), 34).grid == cost.fitting
     assert "patches that lie within the image: 8×8" in str(cost)
     assert f"{cost.ratio:.2f} times as many" in cost._repr_html_()
+
+
+def test_whole_numbers_tell_that_a_verdict_of_rounding_is_one():
+    """Sums that are exact leave no rounding: then a clean cell that differs anywhere would be a wrong verdict."""
+    for padding, size, dilation in itertools.product((0, 1, 2), (9, 12, 13), (1, 2)):
+        net = whole_numbers(padding, dilation)
+        run = run_patches(net, (image((23, 30)) * 9).round().double(), size, stride=(4, 2))
+        assert run.clean.shape == run.equal.shape == run.verdicts.shape
+        assert not (run.verdicts == "rounding").any() and run.equal[run.clean].all()
+        assert padding == 0 or (run.verdicts == "beyond the patch").any()
+
+
+def whole_numbers(padding: int, dilation: int) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(3, 6, 3, padding=padding, dilation=dilation, bias=False),
+        *(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 2, padding=padding, bias=False)),
+    ]
+    net = nn.Sequential(*layers).double().requires_grad_(False)
+    for n in (0, 3):
+        net[n].weight.copy_(torch.randint(-3, 4, net[n].weight.shape, generator=torch.Generator().manual_seed(n)))
+    return net
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_a_ring_of_padding_that_a_call_lays_around_a_map_is_followed(mode):
+    first, last = whole_numbers(1, 1)[0], whole_numbers(1, 1)[3]
+    net = Chain(first, lambda x: F.pad(x, (1, 2, 2, 1), mode=mode), last)
+    run = run_patches(net, (image((15, 17)) * 9).round().double(), 9)
+    assert run.equal[run.clean].all() and not run.clean.all()
+    assert run.clean[0, 0, 0, 0] == (mode == "constant"), "where cells are copied no side of a patch is the image's own"
+
+
+@pytest.mark.parametrize("as_call", [False, True], ids=["layer", "call"])
+@pytest.mark.parametrize(("mode", "kernel", "padding", "copies"), [("reflect", 9, 4, 8), ("replicate", 13, 3, 2)])
+def test_a_cell_that_is_copied_may_have_seen_the_other_edge(mode, kernel, padding, copies, as_call):
+    """Also at the image's own corner, where the copy lies far from the edge at which the patch was cut."""
+    wide = nn.Conv2d(3, 6, kernel, padding=padding, bias=False).double().requires_grad_(False)
+    wide.weight.copy_(torch.randint(-3, 4, wide.weight.shape, generator=torch.Generator().manual_seed(0)))
+    last = nn.Conv2d(6, 6, 1, padding=copies, padding_mode=mode, groups=6, bias=False).double()
+    nn.init.ones_(last.weight)
+    called = Chain(wide, lambda x: F.pad(x, (copies,) * 4, mode=mode), nn.Identity())
+    run = run_patches(called if as_call else nn.Sequential(wide, last), (image((16, 17)) * 9).round().double(), 9)
+    assert run.equal[run.clean].all() and not run.equal[0, 0, 0, 0]
+
+
+def test_padding_after_a_cut_lies_within_the_patch_and_is_refused():
+    first, last = whole_numbers(1, 1)[0], whole_numbers(1, 1)[3]
+    net = Chain(first, lambda x: F.pad(x, (-1, 0, 0, 0)), last)
+    with pytest.raises(InputError, match="pad .* is no convolution, pooling, padding or sum of maps"):
+        run_patches(net, image((15, 17), dtype=torch.float64), 9)
+
+
+class Chain(nn.Module):
+    def __init__(self, first: nn.Module, function: Callable[[Tensor], Tensor], last: nn.Module) -> None:
+        super().__init__()
+        self.first, self.function, self.last = first, function, last
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self.first(x)))
+
+
+def test_a_verdict_of_rounding_shrinks_with_the_number_type_and_the_other_does_not():
+    net, whole = small(dtype=torch.float32)[:-1], image((20, 26))
+    one = run_patches(net, whole, 12)
+    two = run_patches(net.double(), whole.double(), 12)
+    assert np.array_equal(one.clean, two.clean) and one.clean.any() and not one.clean.all()
+    apart = one.verdicts == "beyond the patch"
+    assert two.differences[two.clean].max() < torch.finfo(torch.float32).eps * two.differences[apart].max()
+    assert np.allclose(one.differences[apart], two.differences[apart], atol=1e-6) and apart.sum() > 100
+
+
+def test_a_patch_on_the_edge_of_the_image_has_seen_no_padding_there_that_the_image_has_not():
+    run = run_patches(small()[:-1], image((20, 26), dtype=torch.float64), 12)
+    for (i, j), at in ((here, (2 * here[0], 2 * here[1])) for here in itertools.product(*map(range, run.grid))):
+        ring = clean_rings(small()[:-1], 12, (20, 26), at)[-1]
+        assert np.array_equal(run.clean[i, j], ring.mask)
+    assert run.clean[0, 0, 0, 0] and not run.clean[1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, w: x / x.shape[3],
+    lambda x, w: x * torch.linspace(0, 1, x.shape[3], dtype=x.dtype, device=x.device),
+    lambda x, w: x.sort(2)[0],
+], ids=["size", "numbers of its own", "not known"])  # fmt: skip
+def test_where_a_step_may_look_beyond_its_window_no_verdict_is_rounding(function):
+    run = run_patches(without_padding(Calls(function)).double(), image((12, 12), dtype=torch.float64), 7)
+    assert not run.clean.any() and "rounding" not in run.verdicts
+
+
+def test_rings_are_a_table():
+    rings = clean_rings(models.vgg16().features, 224)
+    lines = str(rings).splitlines()
+    assert lines[0] == "A patch of 224×224: the cells that its own padding has not reached"
+    assert lines[1].split() == ["step", "kind", "map", "clean", "cells", "rows", "columns"]
+    assert len({len(line) for line in lines[1:]}) == 1, "aligned"
+    assert [line.split("7×7")[1].split()[0] for line in lines if "7×7" in line] == ["1/49"]
+    for ring in rings:
+        row = next(line for line in lines[2:] if line.split()[0] == ring.name)
+        assert row.split()[1] == ring.kind and "×".join(map(str, ring.size)) in row
+        assert f"{ring.clean}/{ring.cells}" in row.replace("\N{NARROW NO-BREAK SPACE}", "").replace(" ", "")
+    assert rings["30"] is rings[-1] and rings[0].name == "0" and rings.patch == (224, 224)
+    page = rings._repr_html_()
+    assert page.count("<tr>") == len(rings) + 1 and "<td" in page and "1/49" in page
+    closed = clean_rings(nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(4))), 5)
+    assert str(closed).splitlines()[-1].split()[-3:] == ["0/25", "none", "none"]
+
+
+def test_how_many_channels_a_net_of_calls_takes_is_found():
+    net = Line(lambda x, w: F.conv2d(x, w[:, :2]), 2)
+    net.kernel = nn.Parameter(torch.rand(4, 5, 3, 3))
+    with pytest.raises(InputError):
+        clean_rings(net, 9)
+    calls = Line(lambda x, w: F.conv2d(x, w, padding=1), 2)
+    calls.kernel = nn.Parameter(torch.rand(4, 5, 3, 3))
+    assert clean_rings(calls, 9)[0].clean == 49 and network_stride(calls, 9) == (1, 1)
+    run = run_patches(calls, image((12, 12), 5), 9)
+    assert patch_cost(without_padding(calls), 12, 3).fitting == (10, 10) and run.grid == (4, 4)
 
 
 def test_a_run_says_how_far_apart_the_answers_are():

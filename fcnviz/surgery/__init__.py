@@ -3,7 +3,7 @@
 One Linear is cast in `fcnviz.cast`. Here, in reading order: `places` (which axes count places, and which steps look
 beyond one), `plan` (what has to change in a network, found in its trace), `rewrite` (a forward whose calls change),
 `windows` (whether each cell of the result depends on its own window alone, in words), `network` (the plan carried out
-on a twin). Padding is not in here: `fcnviz.patches` measures it.
+on a twin). `padding` takes the padding out of a network, which is `fcnviz.patches.without_padding`.
 """
 
 from fcnviz.cast import linear_to_conv
