@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from typing import NamedTuple
 
@@ -24,11 +26,31 @@ from fcnviz.equivalence import (
     tiny_case,
     wrong_order,
 )
+from fcnviz.equivalence.rounding import arithmetic_of
+from fcnviz.equivalence.verdict import Pair, judged
 from fcnviz.errors import FcnvizError, InputError, WindowError
+from fcnviz.records import Shape
 from fcnviz.surgery import linear_to_conv
 
 TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 FEATURES = (16, 3, 5)
+
+
+def test_where_torch_makes_tensors_by_default_is_no_matter() -> None:
+    """On a device that holds no numbers nothing could be equal."""
+    small, linear = case(), exact_case(3, (4, 2, 2)).case
+    with torch.device("meta"):
+        assert exact_case(3, (4, 2, 2)).comparison.verdict == "bit-equal"
+        assert by_hand(*tiny_case()).answers[0] == pytest.approx(14.9)
+        assert compare(*small).verdict != "different"
+        assert compare_gradients(*linear).verdict != "different"
+
+
+def test_layers_on_two_devices_are_refused_and_both_are_named() -> None:
+    linear, conv, x = case()
+    for three in ((linear.to("meta"), conv, x), (linear, conv, x.to("meta"))):
+        with pytest.raises(InputError, match="all three need the same device; here Linear meta, Conv2d cpu"):
+            compare(*three)
 
 
 def case(
@@ -186,6 +208,61 @@ def test_autocast_does_not_change_what_is_compared():
 def test_tiny_numbers_are_no_difference_either():
     linear, conv, x = case()
     assert compare(linear, conv, x * 1e-42).verdict != "different"  # products far below the smallest float32
+
+
+def answers_of(one: float, other: float, terms: int, size: float, dtype: torch.dtype) -> Pair:
+    """One output, computed two ways from so many products whose sizes add up to `size`."""
+    return Pair(
+        *(("one", "other"), (Shape((1, 1)), Shape((1, 1))), Shape((1, terms))),
+        one=torch.tensor([[one]], dtype=dtype),
+        other=torch.tensor([[other]], dtype=dtype),
+        sums=lambda rows: torch.tensor([[size]], dtype=torch.float64),
+        bias=torch.zeros(1),
+        roundings=terms,
+        arithmetic=arithmetic_of(torch.zeros(1, dtype=dtype)),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_each_product_may_vanish_below_the_smallest_number_and_no_more_than_that(dtype):
+    """Some processors round to 0 whatever is smaller than the smallest normal number: one way may lose all products."""
+    tiny, terms = torch.finfo(dtype).tiny, 64
+    for lost, verdict in ((terms, "within rounding"), (2 * terms, "within rounding"), (2 * terms + 1, "different")):
+        assert judged(answers_of(0.0, lost * tiny, terms, 0.0, dtype), ()).verdict == verdict
+
+
+def test_an_answer_in_half_precision_may_lose_what_is_below_its_own_smallest_number():
+    small = torch.finfo(torch.float16).smallest_normal * torch.finfo(torch.float16).eps  # the smallest of all
+    for steps, verdict in ((1, "within rounding"), (2, "within rounding"), (3, "different")):
+        assert judged(answers_of(0.0, steps * small, 64, 0.0, torch.float16), ()).verdict == verdict
+
+
+@pytest.mark.parametrize(("one", "other", "verdict"), [
+    (math.nan, math.nan, "bit-equal"), (math.nan, 1.0, "different"), (1.0, math.nan, "different"),
+    (math.inf, math.inf, "bit-equal"), (math.inf, -math.inf, "different"), (math.inf, 1.0, "different"),
+    (0.0, -0.0, "bit-equal"),
+])  # fmt: skip
+def test_what_is_no_number_both_ways_is_equal_and_otherwise_different(one, other, verdict):
+    found = judged(answers_of(one, other, 64, 1.0, torch.float16), ())
+    assert found.verdict == verdict and (found.equal == 1) == (verdict == "bit-equal")
+    assert verdict == "bit-equal" or found.difference == math.inf
+
+
+def test_gradients_are_bounded_by_their_own_number_of_terms():
+    """A weight's gradient has a product for each window of each image; partial sums may be stored image by image."""
+    for batch, dtype in itertools.product((1, 3), (torch.float64, torch.bfloat16)):
+        layers = case(size=(6, 9), batch=batch, dtype=dtype)
+        found = compare_gradients(*layers, seed=5)
+        cells = (6 - 3 + 1) * (9 - 5 + 1)
+        assert found.roundings == batch * cells + 1
+        back = torch.randn(batch, 6, 4, 5, generator=torch.Generator().manual_seed(5)).to(dtype).double()
+        windows = F.unfold(layers.x.double(), (3, 5))
+        sums = torch.einsum("bol,bkl->ok", back.flatten(2).abs(), windows.abs())
+        unit = 2.0**-53 if dtype == torch.float64 else 2.0**-24
+        stored = 0.0 if dtype == torch.float64 else batch * 2.0**-8
+        gamma = (1 + stored) ** 2 / (1 - found.roundings * unit) - 1
+        answers = 4 * (1 + gamma) * 2.0**-8 / (1 - 2.0**-8) ** 2 if stored else 0.0  # two, each of two more roundings
+        assert 2 * gamma <= found.bound / sums.max().item() <= (2 * gamma + answers) * (1 + 1e-9)
 
 
 def test_an_overflow_on_one_side_is_no_rounding():

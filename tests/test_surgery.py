@@ -14,6 +14,7 @@ from nets import UNet
 from torch import Tensor, nn
 
 from fcnviz import law, models, trace
+from fcnviz.conv import conv2d
 from fcnviz.errors import AlreadyConvolutional, FcnvizError, InputError, SurgeryError
 from fcnviz.surgery import convolutionalize
 
@@ -245,6 +246,16 @@ def test_a_dense_net_can_be_copied_moved_and_halved(name: str) -> None:
     assert trace(dense, (1, 3, 24, 24)).failure is None
 
 
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copied", "pickled"]
+)
+def test_a_copy_of_a_rewritten_forward_is_as_fast(again: Any) -> None:
+    dense = convolutionalize(filled(CAST["parameters"]), SIZE)
+    copied = again(dense)
+    targets = [[node.target for node in net.graph.nodes if node.op == "call_function"] for net in (dense, copied)]
+    assert conv2d in targets[0] and targets[1] == targets[0]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_classifier_in_half_precision_is_cast_in_it(dtype: torch.dtype) -> None:
     model = filled(CAST["vgg"]).to(dtype)
@@ -252,6 +263,80 @@ def test_a_classifier_in_half_precision_is_cast_in_it(dtype: torch.dtype) -> Non
     x = torch.rand(1, *SIZE[1:], dtype=dtype)
     assert dense(x).dtype == dtype
     assert torch.allclose(dense(x).flatten(1), model(x), rtol=0, atol=20 * torch.finfo(dtype).eps)
+
+
+# Where there is no CUDA
+
+
+def torchs_words() -> str:
+    """What torch says where CUDA is asked for and is not there."""
+    with pytest.raises((AssertionError, RuntimeError)) as caught:
+        torch.zeros(1).cuda()
+    return str(caught.value).splitlines()[0]
+
+
+def synchronised(net: nn.Module, x: Tensor) -> Tensor:
+    torch.cuda.synchronize()
+    return net.fc(x.mean((2, 3)))
+
+
+ON_CUDA = {
+    "cuda": lambda net, x: net.fc(x.cuda().mean((2, 3))),
+    "to": lambda net, x: net.fc(x.to("cuda").mean((2, 3))),
+    "zeros": lambda net, x: net.fc(x.mean((2, 3)) + torch.zeros(1, device="cuda")),
+    "Ending": synchronised,
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+@pytest.mark.parametrize("step", ON_CUDA)
+def test_a_forward_that_wants_cuda_where_there_is_none_is_refused_in_torchs_words(step: str) -> None:
+    with pytest.raises(SurgeryError) as caught:
+        convolutionalize(filled(lambda: Ending(ON_CUDA[step])), SIZE)
+    assert str(caught.value) == f"Ending does not run on {SIZE}: {step}: {torchs_words()}"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda net, x: net.fc((x.cuda() if torch.cuda.is_available() else x).mean((2, 3))),
+        lambda net, x: net.fc((x.half().float() if x.is_cuda else x).mean((2, 3))),
+        lambda net, x: net.fc(x.to(x.device).mean((2, 3))),
+        lambda net, x: net.fc(x.to(net.fc.weight.device).mean((2, 3))),
+    ],
+    ids=["if available", "if on it", "its own device", "that of a weight"],
+)
+def test_a_forward_that_asks_about_cuda_first_is_cast(end: Any) -> None:
+    model = filled(lambda: Ending(end))
+    dense = convolutionalize(model, SIZE)
+    x = torch.rand(SIZE, dtype=torch.float64)
+    assert torch.allclose(dense(x).flatten(1), model(x), rtol=0, atol=1e-13)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_a_cast_net_that_cannot_move_to_cuda_says_so_and_stays() -> None:
+    dense = convolutionalize(filled(vgg_like), SIZE)
+    with pytest.raises((AssertionError, RuntimeError), match=torchs_words()):
+        dense.cuda()
+    assert {p.device.type for p in dense.parameters()} == {"cpu"}
+    assert dense(torch.rand(SIZE, dtype=torch.float64)).shape == (1, 10, 1, 1)
+
+
+def test_a_forward_put_on_the_module_itself_is_not_rewritten_behind_its_back() -> None:
+    model = filled(lambda: Ending(lambda net, x: net.fc(x.mean((2, 3)))))
+    usual = model.forward
+    model.forward = lambda x: usual(2 * x)  # type: ignore[method-assign]
+    with pytest.raises(SurgeryError, match="Ending cannot be cast: its forward, put on the module itself, would have"):
+        convolutionalize(model, SIZE)
+
+
+def test_where_torch_makes_tensors_by_default_is_no_matter() -> None:
+    model = filled(CAST["parameters"])
+    with torch.device("meta"):
+        dense = convolutionalize(model, SIZE)
+    assert {p.device.type for p in dense.parameters()} == {"cpu"}
+    x = torch.rand(SIZE, dtype=torch.float64)
+    assert torch.allclose(dense(x).flatten(1), model(x), rtol=0, atol=1e-13)
 
 
 def test_training_and_its_flags_go_on() -> None:

@@ -13,7 +13,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fcnviz import law, trace
 from fcnviz.errors import SeesMoreThanItsWindow, SurgeryError
@@ -75,7 +75,13 @@ WITH_NUMBERS = [
     "shufflenetv2.shufflenetv2_wd2",
     "squeezenet.squeezenet_v1_1",
 ]
-WITH_LAW = ["alexnet.alexnet", "nin_cifar.nin_cifar10", "resnet.resnet10", "squeezenet.squeezenet_v1_1"]
+WITH_LAW = [
+    *("alexnet.alexnet", "darknet.darknet_tiny", "nin_cifar.nin_cifar10", "preresnet.preresnet10", "resnet.resnet10"),
+    *("seresnet.seresnet10", "squeezenet.squeezenet_v1_1", "vgg.bn_vgg16b", "vgg.vgg11", "zfnet.zfnet"),
+]
+
+
+UNIT = torch.finfo(torch.float64).eps / 2
 
 
 def built(name: str) -> nn.Module:
@@ -126,13 +132,51 @@ def test_at_its_own_size_it_answers_as_the_classifier(name: str) -> None:
     dense = convolutionalize(model, (1, 3, size, size))
     weights = dict(model.named_parameters())
     assert all(p.data_ptr() == weights[key].data_ptr() for key, p in dense.named_parameters())
-    with torch.no_grad():
-        x = torch.randn(1, 3, size, size, dtype=torch.float64)
-        found, wanted = dense(x), model(x)
-    assert found.shape == (*wanted.shape, 1, 1) and wanted.std() > 0
-    # The longest sum that is taken in another order has 9 216 terms and a bias; three such follow each other.
-    terms, unit = 3 * 9217, torch.finfo(torch.float64).eps / 2
-    assert (found.flatten(1) - wanted).abs().max() <= 2 * terms * unit * wanted.abs().max()
+    x = torch.randn(1, 3, size, size, dtype=torch.float64)
+    cast = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and path in weighed(dense)]
+    assert all(isinstance(dense.get_submodule(path), nn.Conv2d) for path in cast)
+    (wanted, rows), (found, maps) = run_noted(model, cast, x), run_noted(dense, cast, x)
+    assert found.shape == (*wanted.shape, 1, 1) and wanted.std() > 0 and list(rows) == list(maps)
+    apart = torch.zeros(())  # until the first cast layer both run the same layers on the same numbers
+    for path in rows:
+        assert ((maps[path] - rows[path]).abs() <= apart).all(), path
+        apart = apart_after(model.get_submodule(path), rows[path], apart)
+    assert ((found.flatten(1) - wanted).abs() <= apart).all()
+
+
+def weighed(dense: nn.Module) -> set[str]:
+    """Paths of the layers of a dense net that no longer are Linears."""
+    return {path for path, module in dense.named_modules() if not isinstance(module, nn.Linear)}
+
+
+@torch.no_grad()
+def run_noted(net: nn.Module, paths: list[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The answer, and what these layers were given, flattened; in the order in which they ran."""
+    given: dict[str, Tensor] = {}
+    hooks = [
+        net.get_submodule(path).register_forward_pre_hook(
+            lambda _, args, at=path: given.update({at: args[0].flatten(1)})
+        )
+        for path in paths
+    ]
+    answer = net(x)
+    for hook in hooks:
+        hook.remove()
+    return answer, given
+
+
+@torch.no_grad()
+def apart_after(linear: nn.Module, row: Tensor, apart: Tensor) -> Tensor:
+    """How far two ways to compute a Linear may lie apart, output by output, whose inputs lie so far apart.
+
+    Each way is within γₙ·(Σ|w||x| + |b|) of its own exact sum, and |x| of the other way is at most |x| + apart. ReLU
+    and its like, which may follow, bring no two numbers farther apart.
+    """
+    weight, n = linear.weight.abs(), linear.in_features + 1
+    gamma = n * UNIT / (1 - n * UNIT)
+    sums = row.abs() @ weight.T + linear.bias.abs()
+    further = apart.expand_as(row).to(row) @ weight.T
+    return further + gamma * (2 * sums + further)
 
 
 @pytest.mark.parametrize("name", WITH_LAW)

@@ -65,6 +65,11 @@ def tiny_case(features: Features = (1, 2, 2), cells: tuple[int, int] = (1, 1)) -
     check_features(features, cells)
     if min(*features, *cells) < 1:
         raise InputError(f"a {by(features)} map in {by(cells)} cells was asked for: no size is 0")
+    with torch.device("cpu"):  # whatever device torch makes tensors on by default
+        return _tiny(features, cells)
+
+
+def _tiny(features: Features, cells: tuple[int, int]) -> Case:
     terms, (channels, h, w) = math.prod(features), features
     sizes = (1, channels, h + cells[0] - 1, w + cells[1] - 1)
     x = (torch.arange(math.prod(sizes)) % 9 + 1).float().reshape(sizes)

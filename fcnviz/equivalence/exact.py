@@ -185,11 +185,11 @@ def _largest_factor(terms: int, dtype: torch.dtype) -> int:
 def _whole_case(
     outputs: int, features: Features, cells: Sequence[int], dtype: torch.dtype, most: int, seed: int
 ) -> Case:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     channels, h, w = features
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randint(-most, most + 1, shape, generator=generator, dtype=dtype)
+        return torch.randint(-most, most + 1, shape, generator=generator, dtype=dtype, device="cpu")
 
     weight, bias = drawn(outputs, channels * h * w), drawn(outputs)
     x = drawn(1, channels, h + cells[0] - 1, w + cells[1] - 1)

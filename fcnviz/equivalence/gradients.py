@@ -27,8 +27,8 @@ def compare_gradients(linear: nn.Linear, conv: nn.Conv2d, x: Tensor, seed: int =
     with plain():
         windows = windows_of(conv, image)
         sizes = conv(image).shape
-        generator = torch.Generator().manual_seed(seed)
-        back = torch.randn(sizes, generator=generator).to(image)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        back = torch.randn(sizes, generator=generator, device="cpu").to(image)
         rows = back.transpose(0, 1).flatten(1)  # outputs × windows
     one = _gradient(linear, windows, rows.T)
     other = _gradient(conv, image, back)

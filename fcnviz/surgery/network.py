@@ -36,8 +36,9 @@ def convolutionalize(model: nn.Module, shape: Sequence[int]) -> nn.Module:
 
     At its own size the dense net gives the classifier's answer, within rounding. On a larger image a cell is what the
     classifier says of that window **only if nothing pads and nothing looks beyond the window**. A layer that pads gives
-    a crop zeros where the dense run has its neighbours: `fcnviz.patches` measures how far that reaches. A step that
-    looks at the whole map (InstanceNorm, a squeeze-and-excitation gate, softmax over H and W) is told of in a warning.
+    a crop zeros where the dense run has its neighbours, and a pooling that rounds up (`ceil_mode`) a window cut short:
+    `fcnviz.patches` measures how far that reaches. A step that looks at the whole map (InstanceNorm, a
+    squeeze-and-excitation gate, softmax over H and W) is told of in a warning.
 
     The parameters have the names they had, lie in the model's own memory (its buffers are copied) and have gradients of
     their own, as with `linear_to_conv`; a `state_dict` of the model loads. The model stays as it is (Python code in its
@@ -199,8 +200,17 @@ def _tie(before: Mapping[int, nn.Module], instead: Mapping[int, nn.Module]) -> N
 def _forwards(parts: Parts, seen: Trace, edits: Mapping[int, Edit]) -> dict[str, fx.Graph]:
     """The forwards that make a call which changes, as nodes."""
     owners = _owners(seen, edits)
+    for path in owners:
+        _check_forward(dict(parts)[path], path)
     given = inputs_of(parts, owners, seen.input_shapes[0]) if owners else {}
     return {path: noted(dict(parts)[path], path, given.get(path)) for path in owners}
+
+
+def _check_forward(module: nn.Module, path: str) -> None:
+    """Refuses what torch.fx would not follow: it takes the class's forward, and another one runs."""
+    if "forward" in module.__dict__:
+        name = f"{path} ({type(module).__name__})" if path else type(module).__name__
+        raise SurgeryError(f"{name} cannot be cast: its forward, put on the module itself, would have to be rewritten")
 
 
 def _by_layer(seen: Trace, edits: Mapping[int, Edit]) -> dict[str, Edit | None]:
