@@ -42,12 +42,14 @@ def _lacking(short: list[bool]) -> str:
 
 def _shrinking(scene: Scene) -> str:
     """How often the image was shrunk before it came here."""
-    strides = [(step, max(step.window.stride)) for step in way(scene, scene.failed) or () if step.window]
-    strided = [step.name for step, stride in strides if stride > 1]
-    factor = math.prod(stride for step, stride in strides if step.operation != "conv_transpose")
+    shrinking = (step for step in way(scene, scene.failed) or () if step.operation != "conv_transpose")
+    strides = [(step.name, max(step.window.stride)) for step in shrinking if step.window]
+    strided = [name for name, stride in strides if stride > 1]
+    factor = math.prod(stride for _, stride in strides)
     if factor == 1:
         return ""
-    return f"; {plural(len(strided), 'step')} before it ({_listed(strided)}) have made the image {factor} times smaller"
+    made = "has made" if len(strided) == 1 else "have made"
+    return f"; {plural(len(strided), 'step')} before it ({_listed(strided)}) {made} the image {factor} times smaller"
 
 
 def _listed(names: Sequence[str]) -> str:
