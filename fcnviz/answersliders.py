@@ -20,10 +20,14 @@ from torch import Tensor
 from fcnviz.data import Guess, fitted, guesses
 from fcnviz.errors import InputError
 from fcnviz.figures.canvas import RUNS, STOPS
+from fcnviz.figures.captioned import growing
+from fcnviz.names import Names
 
 __all__ = ["AnswerSliders"]
 
 WIDE, DOTS = 730, 96  # pixels of the picture, and how many to the inch
+BOX = "fcnviz-answers"
+SLIDERS = {"row": "row of the map", "column": "column of the map"}
 BLOCKS = 20  # of a bar for a share of 1
 
 
@@ -51,14 +55,15 @@ class AnswerSliders(ipw.VBox):  # type: ignore[misc]
         _check(image, scores, patch, stride)
         rows, columns = scores.shape[1:]
         self.row, self.column = _slider("row", rows), _slider("column", columns)
-        self.words, self.picture = ipw.HTML(), ipw.Image(format="png", width=WIDE)
+        self.names = Names(BOX, SLIDERS.values())
+        self.words, self.picture = ipw.HTML(), ipw.Image(format="png", width=WIDE, layout=_large())
         high = round(WIDE * image.shape[1] / image.shape[2])
         self.figure = Figure(figsize=(WIDE / DOTS, high / DOTS), dpi=DOTS)  # one for all: a new one takes longer
         self.box, self.cell = self._prepare()
         for slider in (self.row, self.column):
             slider.observe(partial(self._draw), "value")
-        super().__init__([ipw.HBox([self.row, self.column]), self.words, self.picture])
-        self.add_class("fcnviz-answers")
+        super().__init__([ipw.HBox([self.row, self.column]), self.words, self.picture, self.names])
+        self.add_class(BOX)
         self._draw()
 
     def show(self, row: int, column: int) -> None:
@@ -91,6 +96,11 @@ class AnswerSliders(ipw.VBox):  # type: ignore[misc]
         self.cell.set_xy((left + inset, top + inset))
         self.picture.value = self._png(compress_level=1)  # large, and drawn at once
         self.words.value = f"{escape(self._place)}<table>{''.join(map(_line, self.guesses))}</table>"
+        self.names.picture = self._alt
+
+    @property
+    def _alt(self) -> str:
+        return f"The image with a box around the patch of {self!r}."
 
     def _png(self, compress_level: int) -> bytes:
         drawn = io.BytesIO()
@@ -109,10 +119,10 @@ class AnswerSliders(ipw.VBox):  # type: ignore[misc]
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Where no widget can live, what it says and shows."""
         image = base64.b64encode(self._png(compress_level=9)).decode("ascii")
-        alt = f"The image with a box around the patch of {escape(repr(self))}."
         still = (
-            f'<div class="fcnviz-answers">{self.words.value}'
-            f'<img alt="{alt}" src="data:image/png;base64,{image}" style="width:{WIDE}px;max-width:100%"></div>'
+            f'<div class="{BOX}">{self.words.value}'
+            f'<img alt="{escape(self._alt)}" src="data:image/png;base64,{image}"'
+            f' style="width:{WIDE}px;width:{growing(WIDE)};max-width:100%"></div>'
         )
         return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "text/html": still}
 
@@ -124,9 +134,14 @@ def _check(image: Tensor, scores: Tensor, patch: int, stride: int) -> None:
         raise InputError(f"a map of {asked} with patches of {patch}, {stride} apart, does not lie on an image of {has}")
 
 
+def _large() -> ipw.Layout:
+    return ipw.Layout(width=growing(WIDE), max_width="100%")
+
+
 def _slider(name: str, cells: int) -> ipw.IntSlider:
-    words = f"{name} of the map"
-    return ipw.IntSlider(0, 0, cells - 1, description=name, tooltip=words, layout=ipw.Layout(width="340px"))
+    """A slider whose number stands in the line below: ipywidgets' own would be a tab stop without a name."""
+    layout = ipw.Layout(width="340px")
+    return ipw.IntSlider(0, 0, cells - 1, description=name, tooltip=SLIDERS[name], readout=False, layout=layout)
 
 
 def _line(guess: Guess) -> str:

@@ -20,7 +20,9 @@ from matplotlib.transforms import Bbox
 from fcnviz.arithmetic import formulas, line
 from fcnviz.exercises.nets import Layer, Net, conv, pool, traced
 from fcnviz.figures.canvas import FONT, RUNS
+from fcnviz.figures.captioned import growing
 from fcnviz.figures.windows import unread, windows, windows_alt
+from fcnviz.names import Names
 from fcnviz.records import Failure, Step, Trace
 
 __all__ = ["WindowSliders"]
@@ -38,6 +40,7 @@ PLACES = 22
 LEAST_ROWS = 10
 WIDE = 768  # pixels of the picture on the page
 ONE_LINE = "<div style='overflow-x:auto;white-space:nowrap'>{}</div>"
+BOX = "fcnviz-windows"
 BLUES = "The two blues only tell neighbours apart."
 
 
@@ -74,8 +77,9 @@ class WindowSliders(ipw.VBox):  # type: ignore[misc]
         for control in (*self.sliders.values(), self.kinds):
             control.observe(partial(self._draw), "value")
         controls = ipw.HBox(list(self.sliders.values()), layout=ipw.Layout(flex_flow="row wrap"))
-        super().__init__([self.kinds, controls, self.words, self.picture])
-        self.add_class("fcnviz-windows")
+        names = Names(BOX, [RANGES[name][2] for name in self.sliders])
+        super().__init__([self.kinds, controls, self.words, self.picture, names])
+        self.add_class(BOX)
         self._draw()
 
     def show(self, kind: str | None = None, **sizes: int) -> None:
@@ -151,7 +155,7 @@ class WindowSliders(ipw.VBox):  # type: ignore[misc]
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Where no widget can live, what it says."""
         image = "" if self.trace.failure else self.picture.value
-        still = f'<div class="fcnviz-windows">{self.words.value}{image}</div>'
+        still = f'<div class="{BOX}">{self.words.value}{image}</div>'
         return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "text/html": still}
 
 
@@ -180,7 +184,7 @@ def _refusal(failure: Failure) -> str:
 def _image(png: bytes, alt: str, high: int) -> str:
     """The picture as a page shows it; its size stands there, so that nothing below it jumps while it is decoded."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    size = f'width="{WIDE}" height="{high}" style="max-width:100%;height:auto"'
+    size = f'width="{WIDE}" height="{high}" style="width:{growing(WIDE)};max-width:100%;height:auto"'
     return f'<img alt="{escape(alt)}" src="{source}" {size}>'
 
 

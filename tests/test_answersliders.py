@@ -42,6 +42,17 @@ def test_sliders_end_where_the_map_ends(view):
     assert (view.row.max, view.column.max) == (2, 4)
 
 
+def test_sliders_and_picture_have_names_and_the_pictures_follow(view):
+    view.show(1, 3)
+    assert view.names in view.children and view.names.box in view._dom_classes
+    assert view.names.sliders == ["row of the map", "column of the map"]
+    assert view.names.picture == f"The image with a box around the patch of {view!r}."
+    before = view.names.picture
+    view.show(2, 3)
+    assert view.names.picture != before
+    assert not view.row.readout and not view.column.readout  # a number beside a slider would have no name
+
+
 def test_a_page_without_widgets_has_the_words_and_the_picture(view):
     view.show(1, 3)
     page = view._repr_mimebundle_()["text/html"]

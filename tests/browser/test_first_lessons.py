@@ -39,7 +39,7 @@ def test_every_cell_runs_and_every_picture_has_words_and_a_caption(lab, lesson):
 def test_the_window_moves_by_keyboard(lab):
     page = opened(lab, "sizes")
     view = page.locator(".fcnviz-windows")
-    kernel, cells = view.get_by_role("slider").nth(1), page.locator(".jp-Notebook .jp-Cell").count()
+    kernel, cells = view.get_by_role("slider", name="kernel k"), page.locator(".jp-Notebook .jp-Cell").count()
     expect(view).to_contain_text("nn.Conv2d(1, 1, 3)")
     kernel.focus()
     page.keyboard.press("ArrowRight")
