@@ -232,6 +232,21 @@ def test_a_picture_is_as_wide_on_the_page_as_it_was_drawn_and_twice_as_sharp():
     assert abs(picture.width - (4 + 2 * 0.08) * 96) < 3
 
 
+def test_a_picture_grows_with_a_large_window_and_keeps_a_plain_width_where_it_may_not_calculate():
+    picture = captioned(plt.subplots()[1], "axes", "nothing")
+    style = re.search(r'<img [^>]*style="([^"]*)"', picture._repr_html_())[1].split(";")
+    plain, large = [words.removeprefix("width:") for words in style if words.startswith("width:")]
+    least, preferred, most = large.removeprefix("clamp(").rstrip(")").split(",")
+    assert plain == least == f"{picture.width}px" and most == f"{round(1.5 * picture.width)}px"
+    assert picture.width < 19.20 * float(preferred.removesuffix("vw")) < 1.5 * picture.width  # on a projector
+    assert 12.80 * float(preferred.removesuffix("vw")) < picture.width  # on a laptop: as it was drawn
+
+
+def test_a_picture_is_a_card_on_any_page():
+    page = captioned(plt.subplots()[1], "axes", "nothing")._repr_html_()
+    assert "background:#ffffff" in page and "border:1px solid" in page
+
+
 @pytest.mark.parametrize(("alt", "caption", "said"), [(" ", "words", "alternative text"), ("words", "", "caption")])
 def test_a_picture_without_words_is_refused(alt, caption, said):
     with pytest.raises(InputError, match=said):

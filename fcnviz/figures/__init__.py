@@ -20,6 +20,7 @@ from fcnviz.figures.learning import (
     reading,
     reading_alt,
 )
+from fcnviz.figures.matrices import matrices, matrices_alt
 from fcnviz.figures.numbering import (
     batch_in_rows,
     batch_in_rows_alt,
@@ -29,6 +30,7 @@ from fcnviz.figures.numbering import (
     row_as_kernel_alt,
 )
 from fcnviz.figures.patch_rings import rings, rings_alt
+from fcnviz.figures.shifting import moved, moved_alt
 from fcnviz.figures.sizes import accepted_sizes, alt
 from fcnviz.figures.spreading import spread, spread_alt, tents, tents_alt
 from fcnviz.figures.windows import places, places_alt, windows, windows_alt
@@ -55,6 +57,10 @@ __all__ = [
     "ladder_bars_alt",
     "losses",
     "losses_alt",
+    "matrices",
+    "matrices_alt",
+    "moved",
+    "moved_alt",
     "never_read",
     "never_read_alt",
     "places",

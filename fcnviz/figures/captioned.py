@@ -14,10 +14,13 @@ from fcnviz import layout
 from fcnviz.errors import InputError
 from fcnviz.figures.canvas import figure_of
 
-__all__ = ["Picture", "captioned", "png"]
+__all__ = ["Picture", "captioned", "growing", "png"]
 
 LEAST = 640  # pixels of the page for a caption, however small its picture
 SHARP = 2  # pixels of the picture for one of the page: a projector enlarges
+PLAIN, MOST = 1450, 1.5  # from a window that wide on a picture grows with it, up to so many times
+# A card, so that on a dark page the white is a sheet of paper and not a hole in the page.
+CARD = "box-sizing:border-box;padding:6px;background:#ffffff;border:1px solid #8f959c;border-radius:8px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,24 @@ class Picture:
         return (
             '<figure style="margin:0.5em 0">'
             f'<img alt="{alt}" src="data:image/png;base64,{image}" '
-            f'style="width:{self.width}px;max-width:100%;height:auto">'
-            f'<figcaption style="max-width:{max(self.width, LEAST)}px">{caption}</figcaption>'
+            f'style="{_wide("width", self.width)};max-width:100%;height:auto;{CARD}">'
+            f'<figcaption style="{_wide("max-width", max(self.width, LEAST))}">{caption}</figcaption>'
             "</figure>\n"
         )
+
+
+def growing(width: int) -> str:
+    """A width in pixels of the page that grows on a large screen, where a projector's audience sits far away.
+
+    >>> growing(580)
+    'clamp(580px,40.0vw,870px)'
+    """
+    return f"clamp({width}px,{100 * width / PLAIN:.1f}vw,{round(MOST * width)}px)"
+
+
+def _wide(what: str, width: int) -> str:
+    """As a style; where a page that is not trusted may not calculate, the plain width is left."""
+    return f"{what}:{width}px;{what}:{growing(width)}"
 
 
 def captioned(ax: Axes, alt: str, caption: str) -> Picture:

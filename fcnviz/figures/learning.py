@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from fcnviz.arithmetic import count
@@ -62,6 +63,9 @@ def losses(runs: Series, ax: Axes | None = None) -> Axes:
         ax.plot(steps, values, color=colour, alpha=0.25, lw=0.8)
         ax.plot(steps, smoothed(values), color=colour, ls=style, lw=2.2, label=name)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("step", fontsize=FONT)
     ax.set_ylabel("loss", fontsize=FONT)
     ax.tick_params(labelsize=FONT)

@@ -27,6 +27,7 @@ MOST_CELLS = 24  # boxes with a number in each that a page has room for
 CURVES = (RUNS[0], STOPS[2])  # neighbours are told apart, and their dashes differ too
 DASHES = ("-", "--")
 SUM = "#222222"
+LABELS = ("a kernel, times its cell", "the next one")  # of the first two; the others look alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,13 @@ def tents(row: Sequence[Overlap], ax: Axes | None = None) -> Axes:
     found = _row(row)
     ax = plt.figure(figsize=(8, 3), layout="constrained").add_subplot() if ax is None else ax
     for line, written in enumerate(found.products.values()):
-        label = "one kernel, times its cell" if line == 0 else None
+        label = dict(enumerate(LABELS)).get(line)
         ax.plot(list(written), list(written.values()), color=CURVES[line % 2], ls=DASHES[line % 2], lw=1.8, label=label)
     ax.plot(range(len(found.sums)), found.sums, color=SUM, lw=3, alpha=0.8, label="sum")
     ax.set_xlabel("cell of the output", fontsize=FONT)
     ax.tick_params(labelsize=FONT)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=FONT, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(fontsize=FONT, frameon=False, loc="best")
     return ax
 
 
