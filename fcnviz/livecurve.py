@@ -1,5 +1,6 @@
 """The loss, drawn while a network learns: a picture in a notebook that is drawn anew up to twice a second.
 
+It lives as long as the kernel. `keep` puts a picture in its place, which a saved notebook and a page hold as well.
 Without a notebook it does nothing but remember: `fit(…, watch=LiveCurve())` works there too.
 """
 
@@ -9,12 +10,13 @@ import base64
 import io
 import time
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fcnviz.figures.captioned import captioned
 from fcnviz.figures.learning import losses, losses_alt
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ INCHES = (7, 3.2)
 
 
 class LiveCurve(ipw.VBox):  # type: ignore[misc]
-    """Curves of the loss, one for each run it is handed to as `watch`; show it first, then begin to train.
+    """Curves of the loss, one for each run it is handed to as `watch`; show it first, train, and keep it.
 
     >>> from fcnviz.training.fit import Moment
     >>> curve = LiveCurve()
@@ -41,6 +43,7 @@ class LiveCurve(ipw.VBox):  # type: ignore[misc]
         FigureCanvasAgg(self._figure)
         self._ax = self._figure.add_subplot()
         self._next = 0.0
+        self._place: Any = None
         self.picture, self.line = ipw.HTML(), ipw.Label()
         super().__init__([self.picture, self.line])
         self._draw()
@@ -55,6 +58,18 @@ class LiveCurve(ipw.VBox):  # type: ignore[misc]
             began = time.perf_counter()
             self._draw()
             self._next = moment.seconds + max(EVERY, (time.perf_counter() - began) / SHARE)
+
+    def show(self) -> None:
+        """Shows it in the cell that runs, at the place where `keep` will put the picture."""
+        from IPython.display import display  # only here: without a notebook there need be no IPython
+
+        self._place = display(self, display_id=True)
+
+    def keep(self, caption: str) -> None:
+        """Puts a picture of the curves, with a caption, where it was shown."""
+        kept = captioned(losses(self.runs), losses_alt(self.runs), caption)
+        if self._place is not None:
+            self._place.update(kept)
 
     def __repr__(self) -> str:
         return losses_alt(self.runs)

@@ -19,6 +19,7 @@ from fcnviz.exercises import LESSONS, AnswerSheet, Question, Score, answer_sheet
 from fcnviz.exercises.course import DRAWN, stands_in
 from fcnviz.exercises.quiz import NONE_OF_THESE
 from fcnviz.exercises.reading import shown
+from fcnviz.exercises.sheet import right
 from fcnviz.surgery import convolutionalize
 
 KINDS = tuple(DRAWN)
@@ -850,6 +851,15 @@ def test_hints_grow_until_the_solution_may_be_seen_which_does_not_count_as_solve
     assert (result.tries, result.right, result.shown) == (3, False, True)
     quiz.next_button.click()
     assert quiz.solution_button.layout.display == "none"
+
+
+@pytest.mark.parametrize("kind", ["2.columns", "2.which_breaks", "2.which_sizes"])
+def test_where_no_widget_lives_the_choices_stand_there_and_the_answer_is_folded(kind):
+    quiz = exercise(kind, seed=2)
+    seen, folded = quiz._repr_mimebundle_()["text/html"].split("<details>")
+    assert all(f"<li>{escape(choice)}</li>" in seen for choice in quiz.question.choices)
+    assert seen.count("<li>") == len(quiz.question.choices)
+    assert f"<summary>The answer</summary><p>{escape(right(quiz.question))}." in folded
 
 
 def test_an_empty_field_asks_for_an_answer():

@@ -301,6 +301,31 @@ def test_the_curve_is_drawn_while_the_net_learns_and_says_so_in_words(few):
     assert curve.line.value.startswith(f"digits: step {len(run.losses)} of {len(run.losses)}, ")
 
 
+class Shown:
+    """What stands in for a cell's output."""
+
+    def update(self, now):
+        self.now = now
+
+
+def test_what_is_kept_takes_the_place_of_the_live_curve(monkeypatch):
+    place, curve = Shown(), LiveCurve()
+    monkeypatch.setattr("IPython.display.display", lambda widget, display_id: setattr(place, "now", widget) or place)
+    curve.show()
+    assert place.now is curve
+    curve(training.Moment("digits", 1, 1, 2.0, 0.0))
+    curve.keep("One step.")
+    assert place.now.caption == "One step." and place.now.alt == repr(curve)
+    assert place.now.png.startswith(b"\x89PNG")
+
+
+def test_a_curve_that_was_not_shown_is_kept_nowhere():
+    curve = LiveCurve()
+    curve(training.Moment("digits", 1, 1, 2.0, 0.0))
+    curve.keep("One step.")
+    assert curve.runs == {"digits": [2.0]}
+
+
 def test_a_second_run_of_the_same_name_begins_anew():
     curve = LiveCurve()
     for loss in (3.0, 2.0):
@@ -313,6 +338,8 @@ def test_the_loss_picture_has_a_named_curve_for_each_run():
     ax = learning.losses(runs)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["one", "two"]
     assert ax.get_yscale() == "log"
+    ax.figure.canvas.draw()
+    assert {"1", "2"} <= {label.get_text() for label in ax.get_yticklabels()}  # no powers of ten to be read
     assert (
         learning.losses_alt(runs) == "Curves of the loss. one: from 3 to 1 in 3 steps; two: from 2 to 1.5 in 2 steps."
     )

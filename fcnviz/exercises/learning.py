@@ -56,7 +56,7 @@ def pixels_right(rng: Random) -> Draft:
         )
     )
     text = f"{TABLE} How many percent of all pixels were called rightly?"
-    advice = "Pixels that were called rightly stand on the diagonal."
+    advice = f"Pixels that were called rightly stand on the diagonal; there are {sum(map(sum, table))} pixels in all."
     return Draft(text, "decimal", (100 * found.pixel_accuracy,), _code(table), mistakes=mistakes, advice=advice)
 
 
@@ -168,7 +168,7 @@ def left_out(rng: Random) -> Draft:
         "Images of different sizes become one batch, and added pixels are labelled 255. How many pixels of batch.labels"
         " does a loss with ignore_index=255 leave out?"
     )
-    advice = "Count for each image by itself: all pixels of the common size, without its own."
+    advice = f"In the batch each image has {by(batch.mask.shape[1:])} pixels; those that are not its own are left out."
     return Draft(text, "number", (out,), code, mistakes=mistakes, advice=advice)
 
 
@@ -193,7 +193,10 @@ def cell_of(rng: Random) -> Draft:
         f" digit stands in the window that begins with column {begins} of the canvas, counted from nought. Which cell"
         " says what the classifier says of that window, counted from nought?"
     )
-    advice = "Nothing pads here, so cell 0 begins with column 0, and each next one begins one jump further on."
+    advice = (
+        "Nothing pads here, so cell 0 begins with column 0. Each next one begins further on by all strides multiplied,"
+        " those of the pools too."
+    )
     return Draft(text, "number", (cell,), net.code, mistakes=mistakes, advice=advice)
 
 
@@ -213,7 +216,8 @@ def control_steps(rng: Random) -> Draft:
     text = (
         f"A coarse network learns from {images} images in batches of {batch}, for {epochs} epochs. Then"
         f" {skips} skips are added, one after the other, and after each the network learns on for as many epochs again."
-        " For how many steps has the coarse network to learn on, to be a control for the last one?"
+        " A step takes one batch. For how many steps has the coarse network to learn on, to be a control for the"
+        " last one?"
     )
     advice = "The last batch of an epoch may be smaller, and is a step too."
     return Draft(text, "number", (right,), mistakes=mistakes, advice=advice)

@@ -261,8 +261,9 @@ def clean_cells(rng: Random) -> Draft:
         ),
     )
     text = (
-        f"A patch of {by(shape)} is cut from the middle of a large image and run on its own. In how many cells of its"
-        " last map are the numbers sure to be those of the run on the whole image, because no padding has reached them?"
+        f"A patch of {by(shape)} is cut from the middle of a large image, so that its cells lie on cells of the whole"
+        " image's maps, and run on its own. In how many cells of its last map are the numbers sure to be those of the"
+        " run on the whole image, because no padding has reached them?"
     )
     advice = f"The last map has {by(ring.size)} cells. A cell is clean if all that it reads is there and clean."
     return Draft(text, "number", (ring.clean,), front.code, mistakes=mistakes, advice=advice)

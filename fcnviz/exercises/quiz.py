@@ -185,9 +185,16 @@ class Quiz(ipw.VBox):  # type: ignore[misc]
         return f"{self.question}\n\n{self.score.line}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Where no widget can live, the question alone."""
-        still = f"<div class='fcnviz-quiz'>{self.asked.value}</div>"
+        """Where no widget can live, the question with what there is to choose, and the answer folded away."""
+        still = f"<div class='fcnviz-quiz'>{self.asked.value}{_still(self.question)}</div>"
         return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "text/html": still}
+
+
+def _still(question: Question) -> str:
+    choices = "".join(f"<li>{escape(text)}</li>" for text in question.choices)
+    answer = f"{right(question)}. {question.advice}".strip()
+    folded = f"<details><summary>The answer</summary><p>{escape(answer)}</p></details>"
+    return f"<ul>{choices}</ul>{folded}" if choices else folded
 
 
 def _named(widget: Any, part: str) -> Any:

@@ -88,7 +88,7 @@ def channels(rng: Random) -> Draft:
         f"An image of {by(shape)} goes in, and layer {net.places('Conv2d')[1]} refuses what it gets. To which number"
         " must its first argument, the input channels, be changed?"
     )
-    advice = f"A convolution takes as many channels as it is handed; {fewer.kind} hands on fewer than it gets."
+    advice = f"A convolution takes as many channels as it is handed, and {fewer.kind} makes one channel of {times}."
     return Draft(text, "number", found, net.numbered, mistakes=mistakes, advice=advice)
 
 

@@ -90,44 +90,35 @@ def weights(rng: Random) -> Draft:
     return Draft(text, "number", (found.params,), net.code, mistakes=mistakes, advice=advice)
 
 
-def _wanted(rng: Random, net: Net, size: int) -> tuple[int, str]:
-    cells = mapped(net, (channels_into(net), size, size))[1]
-    return cells, f"An image of {size}×{size} is to become a map of {cells}×{cells}"
+def _cells(layer: Layer, size: int) -> int:
+    return mapped(Net((layer,)), (3, size, size))[1]
 
 
-def _solutions(size: int, cells: int, tries: range, make: Callable[[int], Layer]) -> tuple[int, ...]:
-    """Every number for which the traced layer gives so many cells; `tries` runs towards ever smaller maps."""
-    found: list[int] = []
+def _which(
+    name: str,
+    size: int,
+    cells: int,
+    make: Callable[[int], Layer],
+    tries: range,
+    layer: str,
+    advice: str,
+    *slips: Mistake,
+) -> Draft:
+    """Which number makes a map of so many cells? Every one that does counts; `tries` runs towards ever smaller maps."""
+    found = tuple(sorted(_solutions(size, cells, tries, make)))
+    mistakes = (*slips, *_giving(make, size, range(min(tries), 13)))
+    text = f"An image of {size}×{size} is to become a map of {cells}×{cells}. Which {name} does it?"
+    return Draft(text, "number", found, open_code(name, layer), mistakes=mistakes, advice=advice)
+
+
+def _solutions(size: int, cells: int, tries: range, make: Callable[[int], Layer]) -> Iterator[int]:
+    """Every number for which the traced layer gives so many cells."""
     for number in tries:
         made = output(traced(Net((make(number),)), (3, size, size)))
         if made is None or made[1] < cells:
-            break
+            return
         if made[1] == cells:
-            found.append(number)
-    return tuple(found)
-
-
-def kernel_for(rng: Random) -> Draft:
-    """The kernel that gives a wanted size; with a stride above 1 two kernels may do, and both count."""
-    size, stride, padding, outputs = (
-        rng.randrange(20, 65),
-        rng.choice((1, 2)),
-        rng.choice((0, 1, 2)),
-        rng.choice(CHANNELS),
-    )
-
-    def make(kernel: int) -> Layer:
-        return conv(3, outputs, kernel, stride=stride, padding=padding)
-
-    cells, text = _wanted(rng, Net((make(rng.randrange(2, 12)),)), size)
-    code = open_code("k", f"nn.Conv2d(3, {outputs}, kernel_size=k, stride={stride}, padding={padding})")
-    found = _solutions(size, cells, range(1, size + 2 * padding + 1), make)
-    mistakes = (
-        Mistake(size - cells, "that is how much the map shrinks; a kernel of 3 takes 2 cells"),
-        *_giving(make, size, range(1, 13)),
-    )
-    advice = "Put your k into the formula: ⌊(size + 2·padding − k) / stride⌋ + 1."
-    return Draft(f"{text}. Which k does it?", "number", found, code, mistakes=mistakes, advice=advice)
+            yield number
 
 
 def _giving(make: Callable[[int], Layer], size: int, tries: range) -> Iterator[Mistake]:
@@ -138,6 +129,21 @@ def _giving(make: Callable[[int], Layer], size: int, tries: range) -> Iterator[M
         yield Mistake(number, words)
 
 
+def kernel_for(rng: Random) -> Draft:
+    """The kernel that gives a wanted size; with a stride above 1 two kernels may do, and both count."""
+    size, stride, padding = rng.randrange(20, 65), rng.choice((1, 2)), rng.choice((0, 1, 2))
+    outputs = rng.choice(CHANNELS)
+
+    def make(kernel: int) -> Layer:
+        return conv(3, outputs, kernel, stride=stride, padding=padding)
+
+    cells, tries = _cells(make(rng.randrange(2, 12)), size), range(1, size + 2 * padding + 1)
+    layer = f"nn.Conv2d(3, {outputs}, kernel_size=k, stride={stride}, padding={padding})"
+    advice = "Put your k into the formula: ⌊(size + 2·padding − k) / stride⌋ + 1."
+    shrinks = Mistake(size - cells, "that is how much the map shrinks; a kernel of 3 takes 2 cells")
+    return _which("k", size, cells, make, tries, layer, advice, shrinks)
+
+
 def padding_for(rng: Random) -> Draft:
     """The padding that gives a wanted size."""
     size, stride, outputs = rng.randrange(20, 65), rng.choice((1, 2, 3)), rng.choice(CHANNELS)
@@ -146,40 +152,23 @@ def padding_for(rng: Random) -> Draft:
     def make(padding: int) -> Layer:
         return conv(3, outputs, kernel, stride=stride, padding=padding, dilation=dilation)
 
-    cells, text = _wanted(rng, Net((make(rng.randrange(0, 9)),)), size)
-    code = open_code("p", f"nn.Conv2d(3, {outputs}, {kernel}, stride={stride}, padding=p, dilation={dilation})")
-    found = _solutions(size, cells, range(11, -1, -1), make)[::-1]
-    advice = "The padding stands on both sides: it counts twice."
-    mistakes = tuple(_giving(make, size, range(12)))
-    return Draft(f"{text}. Which p does it?", "number", found, code, mistakes=mistakes, advice=advice)
+    cells, tries = _cells(make(rng.randrange(0, 9)), size), range(11, -1, -1)
+    layer = f"nn.Conv2d(3, {outputs}, {kernel}, stride={stride}, padding=p, dilation={dilation})"
+    return _which("p", size, cells, make, tries, layer, "The padding stands on both sides: it counts twice.")
 
 
 def stride_for(rng: Random) -> Draft:
     """The stride that gives a wanted size; floor lets several strides give the same, and all of them count."""
-    size, padding, kernel, outputs = (
-        rng.randrange(28, 90),
-        rng.choice((0, 1, 2)),
-        rng.choice((3, 5, 7)),
-        rng.choice(CHANNELS),
-    )
+    size, padding, kernel = rng.randrange(28, 90), rng.choice((0, 1, 2)), rng.choice((3, 5, 7))
+    outputs = rng.choice(CHANNELS)
 
     def make(stride: int) -> Layer:
         return conv(3, outputs, kernel, stride=stride, padding=padding)
 
-    cells, text = _wanted(rng, Net((make(rng.randrange(2, 7)),)), size)
-    code = open_code("s", f"nn.Conv2d(3, {outputs}, {kernel}, stride=s, padding={padding})")
-    found = _solutions(size, cells, range(1, size + 2 * padding + 1), make)
-    advice = (
-        f"A window of {kernel} has {size + 2 * padding - kernel} cells left to move; {cells} places are to be taken."
-    )
-    return Draft(
-        f"{text}. Which s does it?",
-        "number",
-        found,
-        code,
-        mistakes=tuple(_giving(make, size, range(1, 13))),
-        advice=advice,
-    )
+    cells, room = _cells(make(rng.randrange(2, 7)), size), size + 2 * padding
+    layer = f"nn.Conv2d(3, {outputs}, {kernel}, stride=s, padding={padding})"
+    advice = f"A window of {kernel} has {room - kernel} cells left to move; {cells} places are to be taken."
+    return _which("s", size, cells, make, range(1, room + 1), layer, advice)
 
 
 def never_read(rng: Random) -> Draft:

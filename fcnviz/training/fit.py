@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fcnviz.batches import IGNORE
 from fcnviz.errors import InputError
+from fcnviz.progress import progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +107,10 @@ def _step(net: nn.Module, examples: Examples, optimiser: torch.optim.Optimizer) 
 
 
 def _shown(batches: Iterable[Examples], steps: int, name: str) -> Iterator[Examples]:
-    from tqdm.auto import tqdm  # only here, so that importing the package stays cheap
-
-    with tqdm(total=steps, desc=name, unit=" steps", delay=1.0, leave=False) as bar:
+    with progress(steps, name, "steps") as advance:
         for examples in batches:
             yield examples
-            bar.update()
+            advance(1)
 
 
 def drawn(count: int, batch: int, epochs: int, generator: torch.Generator) -> Iterator[list[int]]:
