@@ -69,6 +69,48 @@ def test_what_was_to_be_guessed_is_folded():
     assert "<details" in folded and "<details" not in open_
 
 
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("You said ?. It is 404.", "It is 404."),
+        ("3. You said ?, and it is 15.", "3. It is 15."),
+        ("8 × 8: you said ?, and it is 2 × 2", "8 × 8: it is 2 × 2"),
+        ("You said ?×?. The network says 8×8.", "The network says 8×8."),
+        ("7: you said ? ? ? ? ?, and it is 7", "7: it is 7"),
+        ("You said ? · ? · ?, and it is 1 · 512 · 7.", "It is 1 · 512 · 7."),
+        ("You said ? %. Relative error: 75%.", "Relative error: 75%."),
+        ("You said: ?. The length", "The length"),
+        ("You said ?; most weights: Linear 8", "Most weights: Linear 8"),
+        ("You said {'jump': '?', 'at 224': '? × ?'}. At 224", "At 224"),
+        ("You said ('?', '?').\nsums", "sums"),
+        ("mean IU 0.226   you said ?\nmean IU 0.271   you said ?", "mean IU 0.226\nmean IU 0.271"),
+    ],
+)
+def test_a_guess_that_nobody_made_is_not_spoken_of(said, left):
+    printed = new_output("stream", name="stdout", text=f"{said}\n")
+    assert f'<pre class="said">{left}</pre>' in page_of(ran('guess = "?"', printed))
+
+
+def test_a_cell_that_speaks_of_a_guess_only_shows_nothing():
+    assert '<pre class="said">' not in page_of(ran("f()", new_output("stream", name="stdout", text="You said ?.\n")))
+
+
+@pytest.mark.parametrize("said", ["You said 404. It is 404.", "8 × 8: you said 1 × 1, and it is 2 × 2", "Is it so?"])
+def test_a_guess_that_was_made_is_told(said):
+    assert said in page_of(ran("show()", new_output("stream", name="stdout", text=said)))
+
+
+def test_captions_do_not_speak_of_a_guess_that_nobody_made():
+    caption = "<figcaption>You said ?. 5 windows fit.</figcaption>"
+    assert "<figcaption>5 windows fit.</figcaption>" in page_of(ran("f()", shown(caption)))
+
+
+def test_regions_of_one_name_are_told_apart():
+    regions = [f'<div role="region" aria-label="Trace of {name}">' for name in ("A", "B", "A", "A")]
+    names = re.findall('aria-label="([^"]+)"', page_of(*(ran("t", shown(region)) for region in regions)))
+    assert names == ["Trace of A", "Trace of B", "Trace of A, number 2", "Trace of A, number 3"]
+
+
 def test_a_widget_stands_still_and_says_so_and_one_in_a_frame_does_not_have_to():
     model = {WIDGET: {"model_id": "1"}}
     still, framed = (page_of(ran("w", shown(html, **model))) for html in ("<p>words</p>", "<iframe></iframe>"))

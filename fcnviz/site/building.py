@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from tqdm.auto import tqdm
 
 from fcnviz.errors import SiteError
 from fcnviz.explorer.page import save_page
+from fcnviz.progress import progress
 from fcnviz.site.cells import body, first_words, title
 from fcnviz.site.pages import EXPLORER, INDEX, Lesson, index, lesson_page
 
@@ -35,13 +35,20 @@ def build(out: str | Path, notebooks: str | Path = "notebooks") -> Path:
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not paths:
         raise SiteError(f"there are no notebooks in {folder}; they are named as 00_start.ipynb is")
-    lessons = [_lesson(path) for path in tqdm(paths, desc="lessons", unit=" lessons")]
+    lessons = list(_run_all(paths))
     out.mkdir(parents=True, exist_ok=True)
     for lesson, (before, after) in zip(lessons, _neighbours(lessons), strict=True):
         (out / lesson.page).write_text(lesson_page(lesson, before, after), encoding="utf-8")
     save_page(out / EXPLORER)
     (out / INDEX).write_text(index(lessons), encoding="utf-8")
     return out / INDEX
+
+
+def _run_all(paths: Sequence[Path]) -> Iterator[Lesson]:
+    with progress(len(paths), "lessons", "lessons") as advance:
+        for path in paths:
+            yield _lesson(path)
+            advance(1)
 
 
 def _neighbours(lessons: Iterable[Lesson]) -> Iterable[tuple[Lesson | None, Lesson | None]]:

@@ -1,7 +1,7 @@
 """A notebook that has run → HTML: its text, its code, and what came out.
 
 No script of a cell is run on a page. What moves in the notebook stands still here, except the explorer, which brings a
-page of its own in a frame.
+page of its own in a frame. Nobody has guessed here: what a notebook says of a guess that is still "?" is left out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ STILL = (
     "<p class='still'>In the notebook this answers to mouse and keyboard. Here it stands still."
     " What moves without Python is <a href='explorer.html'>the explorer</a>.</p>"
 )
+_OPEN = r"\?(?:[ ×·]+\?)*(?: %)?|[({][^(){}]*\?[^(){}]*[)}]"  # a guess as the notebooks have it before anyone guesses
+_UNSAID = re.compile(rf"([Yy])ou said:? (?:{_OPEN})(?:(?:, and |; )(\w)|\.\s?|(?=\n|$))")
 _MARKDOWN = mistune.create_markdown(escape=False, plugins=["table"])
 
 
@@ -63,7 +66,18 @@ def _plain(markdown: str) -> str:
 
 def body(notebook: Any, folder: Path) -> str:
     """All cells, one under the other; `folder` is where pictures of the text lie."""
-    return "\n".join(_cell(cell, folder) for cell in notebook.cells)
+    return _told_apart("\n".join(_cell(cell, folder) for cell in notebook.cells))
+
+
+def _told_apart(html: str) -> str:
+    """Tables of the same name get a number: one who jumps from region to region hears only the names."""
+    seen = Counter[str]()
+
+    def named(found: re.Match[str]) -> str:
+        seen[found[0]] += 1
+        return found[0] if seen[found[0]] == 1 else f'{found[1]}, number {seen[found[0]]}"'
+
+    return re.sub(r'(role="region"\s+aria-label="[^"]*)"', named, html)
 
 
 def _cell(cell: Any, folder: Path) -> str:
@@ -99,13 +113,28 @@ def _outputs(cell: Any) -> Iterator[str]:
 
 
 def _printed(text: str) -> str:
-    return f'<pre class="said">{escaped(text.rstrip())}</pre>' if text.strip() else ""
+    said = re.sub(r" +$", "", _heard(text), flags=re.M)
+    return f'<pre class="said">{escaped(said.rstrip())}</pre>' if said.strip() else ""
+
+
+def _heard(text: str) -> str:
+    """Without "You said ?": what follows it begins the sentence.
+
+    >>> _heard("3. You said ?, and it is 15."), _heard("8 × 8: you said ? %. 3 of 4")
+    ('3. It is 15.', '8 × 8: 3 of 4')
+    """
+    return _UNSAID.sub(_begun, text)
+
+
+def _begun(found: re.Match[str]) -> str:
+    first = found[2] or ""
+    return first.upper() if found[1] == "Y" else first
 
 
 def _data(data: Any, where: str) -> str:
     """The richest form that stands on its own. A widget without one is a bar of progress that has ended."""
     if "text/html" in data:
-        html = data["text/html"]
+        html = _heard(data["text/html"])
         return f"{STILL}{html}" if WIDGET in data and "<iframe" not in html else html
     if WIDGET in data:
         return ""

@@ -16,7 +16,7 @@ NET = "net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2), nn.Fl
 FIRST = (
     new_markdown_cell("# The first\n\n**The question.** Which sizes?\n\nThen read [the second](01_second.ipynb)."),
     new_code_cell(f"from torch import nn\nfrom fcnviz import law, trace\n{NET}"),
-    new_code_cell('guess = "?"\nf"You said {guess}."'),
+    new_code_cell('guess = "?"\nprint(f"You said {guess}. It is {6 * 7}.")'),
     new_code_cell("trace(net, (1, 3, 9, 9))"),
     new_code_cell("found = law(net, (1, 3, 'H', 'W'), within=16)\nfound"),
     new_code_cell(
@@ -31,6 +31,9 @@ SECOND = (
     new_code_cell("from fcnviz.exercises import exercise\nexercise('7.columns', seed=0)"),
     new_code_cell("from fcnviz.windowsliders import WindowSliders\nWindowSliders()"),
     new_code_cell("from tqdm.auto import tqdm\nfor _ in tqdm(range(3), leave=False): pass"),
+    new_code_cell("exercise('2.which_breaks', seed=0)"),
+    new_code_cell("from fcnviz import trace\ntrace(net, (1, 3, 8, 8))"),
+    new_code_cell("trace(net, (1, 3, 9, 8))"),
 )
 PAGES = ("index", "00_first", "01_second", "explorer")
 
@@ -103,9 +106,9 @@ def test_every_picture_has_words_and_is_really_there(visit, name):
 
 def test_an_answer_stays_folded_until_it_is_opened(visit):
     page = visit.open("00_first")
-    expect(page.get_by_text("You said ?.")).to_be_hidden()
+    expect(page.get_by_text("It is 42.")).to_be_hidden()
     page.get_by_text("Guess first, then open").click()
-    expect(page.get_by_text("You said ?.")).to_be_visible()
+    expect(page.get_by_text("It is 42.", exact=True)).to_be_visible()  # and nothing of a guess that nobody made
 
 
 def test_the_explorer_in_its_frame_moves_without_a_kernel(visit):
@@ -119,10 +122,32 @@ def test_the_explorer_in_its_frame_moves_without_a_kernel(visit):
 
 def test_what_needs_a_kernel_is_there_in_words_and_says_that_it_stands_still(visit):
     page = visit.open("01_second")
-    expect(page.get_by_text("Here it stands still.")).to_have_count(2)
+    expect(page.get_by_text("Here it stands still.")).to_have_count(3)
     expect(page.get_by_text("break this network: its Linear has the columns of another size")).to_be_visible()
     expect(page.get_by_text("VBox(")).to_have_count(0)
-    assert page.locator(".shown").count() == 3  # the bar of progress is gone
+    assert page.locator(".shown").count() == 6  # the bar of progress is gone
+
+
+def test_a_question_without_a_kernel_has_its_choices_and_its_answer_folded(visit):
+    asked = visit.open("01_second").locator(".fcnviz-quiz").last
+    assert asked.get_by_role("listitem").count() >= 3
+    answer = asked.locator("details p")
+    expect(answer).to_be_hidden()
+    asked.locator("summary").press("Enter")
+    expect(answer).to_be_visible()
+
+
+def test_what_is_written_grows_with_the_pictures_for_those_who_sit_far_away(browser, site):
+    """A caption, a table and the picture, on a wide page and on a narrow one."""
+    sizes = {}
+    for width in (1280, 1920):
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        page = Visit(context, site).open("00_first")
+        letters = "e => parseFloat(getComputedStyle(e).fontSize)"
+        sizes[width] = [page.locator(each).last.evaluate(letters) for each in ("figcaption", ".fcnviz-trace td")]
+        sizes[width].append(page.locator("figure img").evaluate("e => e.clientWidth"))
+        context.close()
+    assert all(large >= 1.2 * small for small, large in zip(*sizes.values(), strict=True)), sizes
 
 
 @pytest.mark.parametrize("name", ["index", "00_first", "01_second"])
