@@ -1,72 +1,133 @@
-"""How long a student waits: from a key to the painted frame, beside the same step through Python and matplotlib.
+"""How long a student waits: from a key to the painted picture, beside the same picture by ipywidgets and matplotlib.
 
-    python benchmarks/explorer.py            # a minute
+    python benchmarks/explorer.py            # three minutes
     python benchmarks/explorer.py --quick    # only to see that it runs; the numbers mean nothing
 
-The page runs in Chromium or Chrome, found as the browser tests find it, without waiting for the screen's next refresh.
-The peer's row is its Python side alone: one trace of each network and one redrawn figure as PNG, the least that
-ipywidgets with matplotlib has to do; the way to the browser and back comes on top. No kernel takes part in the page, so
-a busy one changes nothing: tests/browser/test_widget.py shows that in JupyterLab.
+Page and JupyterLab run in Chromium or Chrome, found as the browser tests find it, without waiting for the screen's next
+refresh. What is timed, and how: explorer.md.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import runpy
+import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import matplotlib
+from playwright.sync_api import Browser, Page, sync_playwright
+from timing import Row, machine, table
 
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
-from playwright.sync_api import Page, sync_playwright
-from timing import Row, machine, seconds, table
-
-from fcnviz import models, trace
+from fcnviz import models
 from fcnviz.explorer import save_page
-from fcnviz.records import Shape
 
 BROWSERS = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "browser" / "conftest.py"))
 UNLIMITED = ("--disable-frame-rate-limit", "--disable-gpu-vsync")
+BUSY = 2  # seconds for which the kernel takes no other work
+REPEAT = 33  # milliseconds from key to key, as a keyboard repeats one that is held down
+FIRST = 40  # keys that do not count, while the browser still compiles
 
-WATCH = """() => {
+PAINTED = """(then) => requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = then;
+    channel.port2.postMessage(0);
+})"""
+WATCH = f"""() => {{
+    const painted = {PAINTED};
+    const note = (event) => painted(() => window.waited.push(performance.now() - event.timeStamp));
     window.waited = [];
-    addEventListener("keydown", (event) => requestAnimationFrame(() => {
-        const channel = new MessageChannel();
-        channel.port1.onmessage = () => window.waited.push(performance.now() - event.timeStamp);
-        channel.port2.postMessage(0);
-    }), true);
-}"""
-OPENING = """new MutationObserver((_, watcher) => {
+    window.watching ??= addEventListener("keydown", note, true) ?? true;
+}}"""
+WATCH_IMAGE = f"""() => {{
+    const painted = {PAINTED};
+    const shown = () => [...document.querySelectorAll(".jp-OutputArea img")].at(-1);
+    let pressed = null, before = shown().src;
+    window.waited = [];
+    addEventListener("keydown", (event) => {{ pressed = event.timeStamp; }}, true);
+    new MutationObserver(async () => {{
+        const image = shown(), start = pressed;
+        if (start === null || !image || image.src === before) return;
+        [before, pressed] = [image.src, null];
+        await image.decode();
+        painted(() => window.waited.push(performance.now() - start));
+    }}).observe(document.body, {{ childList: true, subtree: true, attributes: true, attributeFilter: ["src"] }});
+}}"""
+OPENING = f"""new MutationObserver((_, watcher) => {{
     if (!document.querySelector(".fcnviz-explorer .block .face[width]")) return;
     watcher.disconnect();
-    requestAnimationFrame(() => {
-        const channel = new MessageChannel();
-        channel.port1.onmessage = () => { window.opened = performance.now(); };
-        channel.port2.postMessage(0);
-    });
-}).observe(document, { childList: true, subtree: true, attributes: true })"""
+    ({PAINTED})(() => {{ window.opened = performance.now(); }});
+}}).observe(document, {{ childList: true, subtree: true, attributes: true }})"""
+WORK = """async (code) => {
+    const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+    await new Promise((busy) => { kernel.requestExecute({ code }).onIOPub = busy; });
+}"""
+
+HEADS = """
+from fcnviz import models, trace
+heads = {"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}
+"""
+EXPLORER = """
+from fcnviz.explorer import Explorer
+Explorer(heads, (224, 224), within={within})
+"""
+PEER = """
+%matplotlib inline
+import ipywidgets
+import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
+
+def draw(size):
+    figure, axes = plt.subplots(2, 1, figsize=(12, 5))
+    for ax, (name, model) in zip(axes, heads.items()):
+        seen = trace(model, (1, 3, size, size))
+        for place, step in enumerate(seen):
+            shape = step.output_shape or step.input_shapes[0]
+            high, wide = (shape[2:] if len(shape) == 4 else (1, 1))
+            colour = "#0072b2" if step.output_shape else "#b01030"
+            ax.add_patch(Rectangle((place, -high**0.4 / 2), min(wide**0.4 / 12, 0.9), high**0.4, color=colour))
+            ax.text(place, -7, "×".join(map(str, shape[1:])), rotation=90, fontsize=7, va="top")
+        ax.set(xlim=(0, len(seen)), ylim=(-16, 7), title=seen.failure.explanation if seen.failure else name)
+        ax.axis("off")
+    plt.show()
+
+size = ipywidgets.IntSlider(224, 1, 2048)
+ipywidgets.VBox([size, ipywidgets.interactive_output(draw, {"size": size})])
+"""
 
 
 def main(quick: bool) -> None:
-    heads = {"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-        path = save_page(Path(folder) / "page.html", heads, within=256 if quick else 2048)
+    with sync_playwright() as play:
         program = BROWSERS["find_browser"]()
         browser = play.chromium.launch(executable_path=program, args=[*BROWSERS["QUIET"], *UNLIMITED])
-        paints = [first_paint(browser.new_page(), path) for _ in range(3 if quick else 15)]
-        keys = key_presses(browser.new_page(), path, 20 if quick else 400)
+        page = list(on_the_page(browser, quick))
+        lab = list(in_jupyterlab(browser, quick))
         browser.close()
-    peer = python_side(heads, 3 if quick else 60)
     print(machine(), "", sep="\n")
-    print(table("From a key to the painted frame, VGG16 twice", waits(keys, peer)), "", sep="\n")
-    print(table("The page opens", [Row("networks painted, median", f"{median(paints):.0f} ms", wanted="≤ 300")]))
+    print(table("In JupyterLab: from a key to the painted picture, VGG16 twice", lab), "", sep="\n")
+    print(table("On a page of its own", page))
+
+
+# A page of its own
+
+
+def on_the_page(browser: Browser, quick: bool) -> Iterator[Row]:
+    heads = {"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_page(Path(folder) / "page.html", heads, within=256 if quick else 2048)
+        paints = [first_paint(browser.new_page(), path) for _ in range(3 if quick else 15)]
+        opened = browser.new_page()
+        opened.goto(path.as_uri())
+        keys = explorer_keys(opened, 20 if quick else 400)
+        opened.close()
+    yield from told("explorer", keys)
+    yield Row("the page opens: networks painted, median", f"{median(paints):.1f} ms", wanted="≤ 300")
 
 
 def first_paint(page: Page, path: Path) -> float:
@@ -79,46 +140,118 @@ def first_paint(page: Page, path: Path) -> float:
     return float(found)
 
 
-def key_presses(page: Page, path: Path, number: int) -> list[float]:
+def explorer_keys(page: Page, number: int) -> list[float]:
     """Milliseconds from each key to its frame; the sizes go up and down, through accepted and refused ones."""
-    page.goto(path.as_uri())
     page.evaluate(WATCH)
     page.get_by_role("slider", name="Height of the image").focus()
-    for i in range(number):
+    for i in range(FIRST + number):
         page.keyboard.press("ArrowRight" if i % 80 < 40 else "ArrowLeft")
+        page.wait_for_timeout(REPEAT)
     page.wait_for_timeout(300)
-    return [float(one) for one in page.evaluate("window.waited")]
+    return [float(one) for one in page.evaluate("window.waited")][FIRST:]
 
 
-def python_side(heads: dict[str, Any], number: int) -> list[float]:
-    """Milliseconds of the same step in Python: shapes by `trace`, bars of heights and widths, one PNG."""
-    figure, axes = plt.subplots(2, 1, figsize=(12, 4))
-    return [1000 * seconds(redraw(figure, axes, heads, 224 + i % 40)) for i in range(number + 2)][2:]
+# JupyterLab
 
 
-def redraw(figure: Any, axes: Sequence[Any], heads: dict[str, Any], size: int) -> Callable[[], None]:
-    def step() -> None:
-        for ax, model in zip(axes, heads.values(), strict=True):
-            ax.clear()
-            heights = list(map(height, trace(model, (1, 3, size, size))))
-            ax.bar(range(len(heights)), heights)
-        figure.savefig(io.BytesIO(), format="png")
+def in_jupyterlab(browser: Browser, quick: bool) -> Iterator[Row]:
+    with jupyterlab(
+        {"explorer": (HEADS, EXPLORER.format(within=256 if quick else 2048)), "peer": (HEADS, PEER)}
+    ) as server:
+        idle, *busy = measured(browser, server, "explorer", lambda page: explorer_in_lab(page, 20 if quick else 400))
+        peer, frozen = measured(browser, server, "peer", lambda page: peer_in_lab(page, 4 if quick else 60))
+    yield from told("explorer", idle, 1.0)
+    for what, keys in zip(("kernel waits", "kernel computes"), busy, strict=True):
+        yield from told(f"explorer, {what}", keys)
+    ratio = median(peer) / median(idle)
+    yield Row("ipywidgets with matplotlib, median", f"{median(peer):.1f} ms", f"{ratio:.2f}", wanted="≥ 20")
+    what = f"ipywidgets with matplotlib, kernel waits for {BUSY} s"
+    yield Row(what, f"{frozen[0]:.1f} ms", f"{frozen[0] / median(idle):.2f}")
 
-    return step
+
+@contextmanager
+def jupyterlab(notebooks: dict[str, tuple[str, ...]]) -> Iterator[Any]:
+    """A JupyterLab of its own, with these notebooks in it."""
+    home, port = Path(tempfile.mkdtemp()), BROWSERS["free_port"]()
+    (home / "notebooks").mkdir()
+    for name, cells in notebooks.items():
+        (home / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook(cells)), "utf-8")
+    with (home / "log.txt").open("w") as log:
+        start = BROWSERS["command"](home / "notebooks", port)
+        process = subprocess.Popen(start, env=BROWSERS["own_folders"](home), stdout=log, stderr=subprocess.STDOUT)
+    server = BROWSERS["Server"](f"http://127.0.0.1:{port}/")
+    try:
+        wait_for(lambda: server.is_up() or process.poll() is not None, 120)
+        assert process.poll() is None, (home / "log.txt").read_text()
+        yield server
+        server.end_sessions()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        shutil.rmtree(home, ignore_errors=True)
 
 
-def height(step: Any) -> int:
-    shape = step.output_shape
-    return shape[2] if isinstance(shape, Shape) and len(shape) == 4 else 1
+def notebook(cells: tuple[str, ...]) -> dict[str, Any]:
+    empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    code = [{**empty, "source": cell.strip()} for cell in cells]
+    return {"cells": code, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
 
 
-def waits(keys: list[float], peer: list[float]) -> list[Row]:
-    ratio = median(peer) / median(keys)
-    return [
-        Row("explorer, median", f"{median(keys):.1f} ms", "1.00"),
-        Row("explorer, 95 of 100 are shorter", f"{quantiles(keys, n=20)[-1]:.1f} ms", wanted="≤ 16"),
-        Row("ipywidgets with matplotlib, Python side only", f"{median(peer):.1f} ms", f"{ratio:.1f}", wanted="≥ 20"),
-    ]
+def wait_for(holds: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited for {seconds} s")
+        time.sleep(0.05)
+
+
+Keys = tuple[list[float], ...]
+
+
+def measured(browser: Browser, server: Any, name: str, keys: Callable[[Page], Keys]) -> Keys:
+    """Milliseconds of each key on a fresh kernel that has run the notebook: when it is idle, and while it is busy."""
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    lab = BROWSERS["Lab"](context.new_page(), server)
+    lab.open(f"{name}.ipynb")
+    lab.run_all()
+    try:
+        return keys(lab.page)
+    finally:
+        context.close()
+
+
+def explorer_in_lab(page: Page, number: int) -> Keys:
+    page.locator(".fcnviz-explorer .block .face[width]").first.wait_for(timeout=120_000)
+    idle = explorer_keys(page, number)
+    page.evaluate(WORK, f"import time; time.sleep({2 * REPEAT / 1000 * (FIRST + number)})")
+    waits = explorer_keys(page, number)
+    page.evaluate(WORK, "while True: sum(range(1000))")  # until the kernel is ended
+    return idle, waits, explorer_keys(page, number)
+
+
+def peer_in_lab(page: Page, number: int) -> Keys:
+    page.locator(".jp-OutputArea img").last.wait_for(timeout=120_000)
+    page.evaluate(WATCH_IMAGE)
+    handle = page.locator(".noUi-handle")
+    idle = [pressed(page, handle, i) for i in range(number + 2)][2:]
+    page.evaluate(WORK, f"import time; time.sleep({BUSY})")
+    return idle, [pressed(page, handle, 0)]
+
+
+def pressed(page: Page, handle: Any, i: int) -> float:
+    """Milliseconds of one key; the next one waits until its picture is there."""
+    page.evaluate("() => { window.waited = []; }")
+    handle.focus()
+    page.keyboard.press("ArrowRight" if i % 80 < 40 else "ArrowLeft")
+    page.wait_for_function("() => window.waited.length", timeout=60_000)
+    page.wait_for_timeout(50)
+    return float(page.evaluate("window.waited[0]"))
+
+
+def told(what: str, keys: list[float], ratio: float | None = None) -> Iterator[Row]:
+    yield Row(f"{what}, median", f"{median(keys):.1f} ms", "" if ratio is None else f"{ratio:.2f}")
+    yield Row(f"{what}, 95 of 100 are shorter", f"{quantiles(keys, n=20)[-1]:.1f} ms", wanted="≤ 16")
 
 
 if __name__ == "__main__":

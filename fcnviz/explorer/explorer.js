@@ -1649,8 +1649,9 @@ class Planes {
 
   /** One plane at a time: a key pressed meanwhile need not wait for all. */
   paintEach([row, ...rest]) {
+    if (!row) return;
     this.paint(row);
-    if (rest.length) this.later = soon(() => this.paintEach(rest));
+    this.later = soon(() => this.paintEach(rest));
   }
 
   /** Each point of the plane in the colour of what becomes of its size. */
@@ -1770,16 +1771,38 @@ class Table {
   }
 }
 
+/**
+ * Acts once nobody has asked for `pause` ms, and at the latest after `most`. So Python hears of a key that is held down
+ * twice a second: at each message JupyterLab measures its whole toolbar, which takes as long as the picture.
+ */
+function rarely(act, pause, most) {
+  let timer = 0, since = 0;
+  const now = () => {
+    if (!timer) return;
+    clearTimeout(timer);
+    timer = 0;
+    act();
+  };
+  const ask = () => {
+    const at = performance.now();
+    if (!timer) since = at;
+    clearTimeout(timer);
+    timer = setTimeout(now, clamp(since + most - at, 0, pause));
+  };
+  return { ask, now };
+}
+
 // Render: for a notebook (`model` is the widget's) and, through the same few calls, for a page.
 
 function render({ model, el }) {
   const root = html("div", { class: "fcnviz-explorer" });
   el.append(root);
+  const saving = rarely(() => model.save_changes(), 100, 500);
   const host = {
     get: (name) => model.get(name),
     set: (values) => {
       for (const [name, value] of Object.entries(values)) model.set(name, value);
-      model.save_changes();
+      saving.ask();
     },
     ask: model.send ? (lane, height, width) => model.send({ ask: lane, height, width }) : null,
   };
@@ -1794,6 +1817,7 @@ function render({ model, el }) {
   return () => {
     for (const [event, act] of heard) model.off(event, act);
     root.removeEventListener("keydown", keep);
+    saving.now();
     view.close();
     root.remove();
   };

@@ -78,8 +78,9 @@ def opened(lab):
 @pytest.fixture
 def view(opened):
     """The explorer at 32 × 32 and its first step."""
-    python(opened, "view.height, view.width, view.step = 32, 32, 0")
     shown = opened.page.locator(".fcnviz-explorer")
+    settled(opened, "print(view.height)", field(shown, "Height").input_value())  # what the test before did last
+    python(opened, "view.height, view.width, view.step = 32, 32, 0")
     expect(field(shown, "Height")).to_have_value("32")
     expect(field(shown, "Width")).to_have_value("32")
     yield shown
@@ -102,6 +103,26 @@ def test_python_sees_what_the_keyboard_does_and_no_cell_moves(opened, view):
     expect(field(view, "Height")).to_have_value("34")
     settled(opened, "print(view.height, view.width)", "34 34")
     assert opened.page.locator(".jp-Notebook .jp-Cell").count() == cells
+
+
+HEAR = """() => {
+    const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+    window.sent = [performance.now()];
+    kernel.anyMessage.connect((_, { msg, direction }) => {
+        if (direction === "send" && msg.header.msg_type === "comm_msg") window.sent.push(performance.now());
+    });
+}"""
+
+
+def test_python_hears_of_a_held_key_at_most_ten_times_a_second_and_of_its_last_size(opened, view):
+    opened.page.evaluate(HEAR)
+    view.get_by_role("slider", name="Height").focus()
+    for _ in range(30):
+        opened.page.keyboard.press("ArrowRight")
+    expect(field(view, "Height")).to_have_value("62")
+    settled(opened, "print(view.height)", "62")
+    start, *sent = opened.page.evaluate("window.sent")
+    assert sent and len(sent) <= 1 + (sent[-1] - start) / 100
 
 
 def test_the_page_shows_what_python_sets(opened, view):
