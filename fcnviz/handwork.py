@@ -91,6 +91,11 @@ def _short(number: float) -> str:
     return f"{number + 0.0:.6g}".replace("-", "−")  # −0 + 0 is 0
 
 
+def _rough(number: float) -> str:
+    """What differs from run to run, to two digits."""
+    return f"{number:.2g}".replace("-", "−")
+
+
 def _factor(number: float) -> str:
     return f"({_short(number)})" if number < 0 else _short(number)
 
@@ -495,10 +500,10 @@ def _patch_lines(run: PatchRun) -> Sequence[tuple[str, str]]:
         ("cells equal bit for bit", f"{count(int(run.equal.sum()))} of {count(run.equal.size)}"),
         ("verdicts", _verdicts(run)),
         ("cells with the same largest channel", f"{count(int(run.same_top.sum()))} of {count(run.same_top.size)}"),
-        ("largest difference", f"{_short(float(run.differences.max()))}, {_short(run.eps)} ε of the largest answer"),
-        ("relative error of a patch", f"at most {_short(float(run.relative_errors.max()))}"),
+        ("largest difference", f"{_rough(float(run.differences.max()))}, {_rough(run.eps)} ε of the largest answer"),
+        ("relative error of a patch", f"at most {_rough(float(run.relative_errors.max()))}"),
         ("multiply-adds", _times(math.prod(run.grid) * run.patch_macs, run.dense_macs)),
-        ("seconds", f"{_short(run.patches_seconds)} against {_short(run.dense_seconds)}"),
+        ("seconds", f"{_rough(run.patches_seconds)} against {_rough(run.dense_seconds)}"),
     )
 
 

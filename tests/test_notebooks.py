@@ -53,5 +53,11 @@ def test_cells_are_short_and_define_no_functions(path):
 
 
 @in_each_notebook
+def test_no_cell_that_asks_for_a_guess_says_in_an_assertion_what_comes_out(path):
+    asking = [source for source in code_of(path) if re.search(r"^guess(es)?\b.*=", source, re.M)]
+    assert not [source for source in asking if re.search(r"^assert ", source, re.M)]
+
+
+@in_each_notebook
 def test_ends_in_an_assertion(path):
     assert "assert " in code_of(path)[-1]

@@ -69,6 +69,13 @@ def test_what_was_to_be_guessed_is_folded():
     assert "<details" in folded and "<details" not in open_
 
 
+def test_code_that_is_hidden_in_the_notebook_is_folded():
+    cell = ran("assert answer == 404")
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    found = page_of(cell)
+    assert found.index("<details") < found.index("404") < found.index("</details>")
+
+
 @pytest.mark.parametrize(
     ("said", "left"),
     [

@@ -86,7 +86,10 @@ def _cell(cell: Any, folder: Path) -> str:
     if cell.cell_type != "code" or not cell.source.strip():
         return ""
     code = highlight(cell.source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip()
-    return f'<pre class="code"><code>{code}</code></pre>{_shown(cell)}'
+    told = f'<pre class="code"><code>{code}</code></pre>'
+    if cell.metadata.get("jupyter", {}).get("source_hidden"):  # it holds what the reader was asked to guess
+        return f'<details class="shown"><summary>What must hold</summary>{told}</details>{_shown(cell)}'
+    return f"{told}{_shown(cell)}"
 
 
 def _shown(cell: Any) -> str:
