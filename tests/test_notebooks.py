@@ -59,5 +59,12 @@ def test_no_cell_that_asks_for_a_guess_says_in_an_assertion_what_comes_out(path)
 
 
 @in_each_notebook
+def test_the_first_line_of_a_hidden_cell_which_jupyterlab_shows_tells_nothing(path):
+    cells = nbformat.read(path, as_version=4).cells
+    hidden = [cell.source for cell in cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert all(source.startswith("# What must hold") for source in hidden)
+
+
+@in_each_notebook
 def test_ends_in_an_assertion(path):
     assert "assert " in code_of(path)[-1]
