@@ -392,7 +392,7 @@ def test_as_text_it_is_a_table(view: Explorer) -> None:
 def test_a_saved_notebook_holds_the_page_in_a_frame_and_an_image(view: Explorer) -> None:
     html = view._repr_mimebundle_()[0]["text/html"]
     assert 'sandbox="allow-scripts"' in html.replace("'", '"') and "allow-same-origin" not in html
-    (image,) = re.findall(r'<div class=\'fcnviz-\w+\'><img alt="([^"]+)" src="data:image/svg\+xml;base64,', html)
+    (image,) = re.findall(r'<div class=\'image\'><img alt="([^"]+)" src="data:image/svg\+xml;base64,', html)
     assert image == "An image of 32×32: Sequential gives 1×10."
 
 

@@ -1806,6 +1806,8 @@ function render({ model, el }) {
     },
     ask: model.send ? (lane, height, width) => model.send({ ask: lane, height, width }) : null,
   };
+  // the page that is saved beside the widget is for a day without its kernel
+  for (const page of document.getElementsByClassName(model.get("saved") ?? "")) page.replaceChildren();
   const view = new View(root, model.get("scene"), host);
   const told = (message) => { if (message?.lane !== undefined) view.told(message); };
   const heard = ["height", "width", "step", "selected"].map((name) => [`change:${name}`, () => view.follow(name)]);

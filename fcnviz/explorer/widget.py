@@ -12,6 +12,7 @@ from typing import Any
 
 import anywidget
 import traitlets
+from IPython.display import display
 
 from fcnviz.errors import FcnvizError
 from fcnviz.explorer import page
@@ -21,7 +22,18 @@ from fcnviz.twin import on_meta, parts_of, twin
 
 __all__ = ["Explorer"]
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TALL, LANE = 750, 260  # pixels of the frame in a saved notebook, and for each network: the page at 1280 pixels
+
+# The picture is for where styles are taken out. In JupyterLab the page gives way to a widget that lives or is on its
+# way, and the widget, once it is marked as not found, to the page; which waits until it can know of a widget.
+GIVES_WAY = """
+.MARK .image { display: none; }
+.jp-OutputArea .MARK { animation: MARK 0.3s; }
+@keyframes MARK { from, to { display: none; } }
+.jp-OutputArea-child:has(.MARK):has(+ * > .jp-OutputArea-output.lm-Panel:not(.jupyter-widgets)),
+.jp-OutputArea-child:has(.MARK) + :has(> .jp-OutputArea-output.jupyter-widgets) { display: none; }
+"""
 
 
 class Explorer(anywidget.AnyWidget):
@@ -37,10 +49,8 @@ class Explorer(anywidget.AnyWidget):
     `height`, `width`, `step` (counted from 0) and `selected` (the name of that step) can be read, set, observed and
     linked.
 
-    In a saved notebook it is the interactive page where the notebook is exported to HTML, and a picture where the
-    notebook is not trusted. JupyterLab shows nothing but the widget of a notebook that it trusts, and a widget lives
-    with its kernel: opened again, the output says "Error displaying widget: model not found". Run the cell again;
-    `save_page` writes what needs no kernel.
+    In a saved notebook it is the interactive page, wherever the widget's kernel is gone: opened again in JupyterLab, or
+    exported to HTML; and a picture where the notebook is not trusted.
 
     Raises:
         InputError: no network, or a size outside the range.
@@ -60,6 +70,7 @@ class Explorer(anywidget.AnyWidget):
     width = traitlets.Int(1).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)
+    saved = traitlets.Unicode(read_only=True).tag(sync=True)
 
     def __init__(
         self,
@@ -75,6 +86,7 @@ class Explorer(anywidget.AnyWidget):
         super().__init__()
         self._lanes = tuple(_weightless(lane, size) for lane in found)
         self.set_trait("scene", shown)
+        self.set_trait("saved", f"fcnviz-{self.model_id}")
         self.height, self.width, self.selected = *size, shown["columns"][0]
         self.on_msg(self._asked)
 
@@ -132,19 +144,26 @@ class Explorer(anywidget.AnyWidget):
         return self._still().summary
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The widget; where no kernel is, the page in a frame; where no script may run, its picture."""
+        """The widget; where it cannot be shown, the page in a frame; where no script may run, its picture."""
         data, about = super()._repr_mimebundle_(**kwargs) or ({}, {})
         here = self._still()
         return {**data, "text/plain": here.text, "text/html": self._saved(here)}, about
 
+    def _ipython_display_(self) -> None:
+        """Two outputs, for JupyterLab looks at no other part of an output that holds a widget it may show."""
+        data, about = self._repr_mimebundle_()
+        widget = data.pop(WIDGET)
+        display(data, raw=True)
+        display({WIDGET: widget, "text/plain": "", "text/html": ""}, metadata=about, raw=True)
+
     def _saved(self, here: Still) -> str:
         data = {**self.scene, "size": [self.height, self.width], "step": self.step}
         whole = escape(page.html(data, here.html, "fcnviz explorer"), quote=True)
-        mark = f"fcnviz-{self.model_id}"
         return (
-            f"<style>.{mark}{{display:none}}</style><div class='{mark}'>{here.image}</div>"
+            f"<style>{GIVES_WAY.replace('MARK', self.saved)}</style>"
+            f"<div class='{self.saved}'><div class='image'>{here.image}</div>"
             f"<iframe title='fcnviz explorer' sandbox='allow-scripts' srcdoc=\"{whole}\" "
-            f"style='width:100%;height:{TALL + LANE * len(self._lanes)}px;border:0'></iframe>"
+            f"style='width:100%;height:{TALL + LANE * len(self._lanes)}px;border:0'></iframe></div>"
         )
 
 

@@ -138,7 +138,7 @@ def _data(data: Any, where: str) -> str:
     """The richest form that stands on its own. A widget without one is a bar of progress that has ended."""
     if "text/html" in data:
         html = _heard(data["text/html"])
-        return f"{STILL}{html}" if WIDGET in data and "<iframe" not in html else html
+        return f"{STILL}{html}" if html and WIDGET in data and "<iframe" not in html else html
     if WIDGET in data:
         return ""
     if any(kind.startswith("image/") for kind in data):

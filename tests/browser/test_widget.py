@@ -260,6 +260,7 @@ def test_a_saved_notebook_that_is_not_trusted_shows_the_picture(opened, kept):
     image = opened.page.get_by_role("img", name="An image of")
     expect(image).to_be_visible()
     assert image.evaluate("e => e.complete && e.naturalWidth") > 300
+    expect(opened.page.locator(".jp-OutputArea-output").last).to_have_text("")
     expect(opened.page.locator("iframe[srcdoc]")).to_have_count(0)
 
 
@@ -303,8 +304,9 @@ def test_without_a_law_only_the_last_size_is_asked_for_and_new_steps_appear(lab)
     assert lab.errors[before:] == []
 
 
-def test_an_exported_notebook_holds_the_page(browser, kept, tmp_path):
-    html, _ = HTMLExporter(template_name="basic").from_notebook_node(nbformat.from_dict(kept))
+@pytest.mark.parametrize("template", ["basic", "lab"])
+def test_an_exported_notebook_holds_the_page(browser, kept, tmp_path, template):
+    html, _ = HTMLExporter(template_name=template).from_notebook_node(nbformat.from_dict(kept))
     (tmp_path / "exported.html").write_text(f"<!doctype html><title>exported</title>{html}", "utf-8")
     page = browser.new_page()
     page.goto((tmp_path / "exported.html").as_uri())
@@ -395,20 +397,27 @@ def test_two_explorers_in_an_exported_notebook_keep_to_their_frames(browser, tmp
 def displayed(view):
     """What a cell that shows a widget leaves in its notebook."""
     data, _ = view._repr_mimebundle_()
-    return nbformat.v4.new_output("execute_result", data, execution_count=1)
+    return nbformat.v4.new_output("display_data", data)
 
 
-def test_a_trusted_notebook_without_its_kernel_is_run_again(lab, pair):
-    """JupyterLab shows a widget by its kernel alone and takes no other part of the output: see Explorer."""
+def test_a_trusted_notebook_without_its_kernel_shows_the_page(lab, pair):
+    """JupyterLab shows a widget by its kernel alone and takes no other part of that output."""
+    pages = lab.page.locator("iframe[title='fcnviz explorer']")
+    expect(pages).to_have_count(0)
     lab.page.evaluate("async () => await window.jupyterapp.commands.execute('docmanager:save')")
     before = len(lab.errors)
     lab.open("pair.ipynb")
     expect(lab.page.get_by_text("Error displaying widget: model not found")).to_have_count(2)
-    assert lab.page.locator("iframe[srcdoc]").count() == 0
+    expect(lab.page.get_by_text("Error displaying widget: model not found").first).to_be_hidden()
+    for i, size in enumerate(("32", "9")):
+        pages.nth(i).scroll_into_view_if_needed()
+        expect(pages.nth(i)).to_be_visible()
+        expect(field(pages.nth(i).content_frame, "Height")).to_have_value(size)
     assert all("widget model not found" in error for error in lab.errors[before:])
     del lab.errors[before:]
     lab.run_all()
     expect(pair).to_have_count(2)
+    expect(pages).to_have_count(0)
 
 
 RUNS, EMPTY = (
