@@ -46,6 +46,11 @@ def test_is_committed_without_outputs(path):
 
 
 @in_each_notebook
+def test_no_cell_is_empty(path):
+    assert all(cell.source.strip() for cell in nbformat.read(path, as_version=4).cells)
+
+
+@in_each_notebook
 def test_cells_are_short_and_define_no_functions(path):
     for source in code_of(path):
         assert len(source.splitlines()) <= 8, source
