@@ -241,6 +241,31 @@ def test_the_colours_of_the_plane_are_those_of_the_figure(lane: tuple[Lane, dict
     assert ours == [list(palette)[: len(part)] for palette, part in zip(figures, ours, strict=True)]
 
 
+def test_the_outcomes_are_all_sizes_and_each_begins_where_it_is_said_to(lane: tuple[Lane, dict[str, Any]]) -> None:
+    assert lane[0].law is not None
+    region, outcomes = lane[0].law.region[1:, 1:], lane[1]["lanes"][0]["outcomes"]
+    needed = np.maximum.outer(*[np.arange(1, len(region) + 1)] * 2)
+    assert sum(one["count"] for one in outcomes) == region.size
+    for one in outcomes:
+        taken, (height, width) = np.isin(region, one["paths"]), one["first"]
+        assert one["count"] == taken.sum() and taken[height - 1, width - 1]
+        assert max(height, width) == needed[taken].min()
+
+
+def test_a_solved_rule_refuses_exactly_the_sizes_that_stop_there_or_before(lane: tuple[Lane, dict[str, Any]]) -> None:
+    assert lane[0].law is not None
+    region, outcomes = lane[0].law.region[1:, 1:], lane[1]["lanes"][0]["outcomes"]
+    high, wide = np.ix_(*[np.arange(1, len(region) + 1)] * 2)
+    stops, before = [one for one in outcomes if not one["runs"]], np.zeros(region.shape, bool)
+    for one in stops:
+        taken, small = np.isin(region, one["paths"]), re.fullmatch(r"H or W < (\d+)", one["sizes"])
+        if small:
+            refused = (high < int(small[1])) | (wide < int(small[1]))
+            assert (taken == refused & ~before).all()
+        before |= taken
+    assert any("<" in one["sizes"] for one in stops) or not any("<" in one["rule"] for one in stops)
+
+
 # --- the scene
 
 

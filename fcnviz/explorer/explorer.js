@@ -403,7 +403,9 @@ class Lanes {
     row.never = svg("text", { class: "never", text: "not reached" });
     row.axes = ["C", "H", "W"].map((text, i) => svg("text", { class: i ? "label s" : "label", text }));
     row.sun = svg("path", { class: "landscape" });
+    row.sight = svg("rect", { class: "sight" });
     row.image.node.insertBefore(row.sun, row.image.cells);
+    row.image.node.append(row.sight);
     row.svg.append(
       row.wire,
       ...row.axes,
@@ -620,8 +622,24 @@ class Lanes {
     boxes.forEach((row, i) => row.forEach((one, j) => {
       const { image, blocks } = this.rows[i], block = j ? blocks[j - 1] : image;
       block?.draw(this.middleOf(row, j), this.middle, one, this.targets[i].cells[j]);
-      if (!j) set(this.rows[i].sun, { d: landscape(this.first, this.middle, one) });
+      if (!j) this.paint(this.rows[i], one, this.targets[i].part);
     }));
+  }
+
+  /** What is on the image, and around its middle the part that one cell of the chosen step sees. */
+  paint({ sun, sight }, [w, h], part) {
+    set(sun, { d: landscape(this.first, this.middle, [w, h]) });
+    set(sight, { visibility: part ? "visible" : "hidden" });
+    if (!part) return;
+    const [high, wide] = [part[0] * h, part[1] * w], at = (middle, side) => (middle - side / 2).toFixed(2);
+    set(sight, { x: at(this.first, wide), y: at(this.middle, high), width: wide.toFixed(2), height: high.toFixed(2) });
+  }
+
+  /** How much of the image's height and width a cell of the chosen step sees; null where that goes by the size. */
+  part(lane, facts) {
+    const { scene, step, h, w } = this.view, name = scene.columns[step], here = facts?.steps.get(name);
+    const field = here && !here.failed ? sightOf(lane, name).field : [];
+    return field.length === 2 ? [Math.min(1, field[0] / h), Math.min(1, field[1] / w)] : null;
   }
 
   /** A plate stands right behind the block it belongs to. */
@@ -648,7 +666,8 @@ class Lanes {
       if (j && this.plates[j - 1]) return [2.5, one ? Math.max(pixels(one)[1], 5) : 8, 0];
       return one ? pixels(one) : [14, 14, 0];
     });
-    return { boxes, cells: all.map((one, j) => (j && !this.plates[j - 1] ? one : null)) };
+    const cells = all.map((one, j) => (j && !this.plates[j - 1] ? one : null));
+    return { boxes, cells, part: this.part(row.lane, facts) };
   }
 
   /** Labels, marks and words of a lane at this size. */
@@ -699,6 +718,12 @@ class Lanes {
       set(block.hit, { x: this.edges[i], width: this.edges[i + 1] - this.edges[i] - 2 });
     });
   }
+}
+
+/** What a cell of a step sees of the image, in words and in pixels; nothing where no law says. */
+function sightOf(lane, name) {
+  const [words = "", field = []] = lane.data.sights?.[name] ?? [];
+  return { words, field };
 }
 
 const SAMPLES = [1, 1 / 16, 0]; // of the range
@@ -960,7 +985,9 @@ const key = () =>
     html("b", { class: "s", text: "blue" }),
     " follows the image’s H and W · ",
     html("b", { class: "c", text: "purple" }),
-    " is fixed by the network · ",
+    " is fixed by the network; ",
+    html("b", { class: "c", text: "dashed on the image" }),
+    ": what one cell of the chosen step sees · ",
     html("b", { class: "bad", text: "✗ red" }),
     " does not fit · a box is H high, W wide and C deep, " +
       "its sides drawn by the power 0.4 · a thin bar keeps the size (ReLU, Dropout)",
@@ -1226,7 +1253,7 @@ class Panel {
       ),
       row.formula ? html("p", { class: "formula", text: row.formula }) : null,
       this.sums(row, h, w),
-      this.weights(row, step),
+      this.weights(row, step, sightOf(lane, name).words),
     ];
     return rows.filter(Boolean);
   }
@@ -1237,7 +1264,8 @@ class Panel {
     const kept = this.slides.get(lane);
     kept?.slide?.stop();
     if (kept?.key !== key) {
-      this.slides.set(lane, { key, slide: plan && (plan.axes ? new Slide(plan) : counted(plan)) });
+      const say = (words) => this.view.say(words);
+      this.slides.set(lane, { key, slide: plan && (plan.axes ? new Slide(plan, say) : counted(plan)) });
     }
     return this.slides.get(lane).slide?.node ?? null;
   }
@@ -1273,7 +1301,7 @@ class Panel {
     );
   }
 
-  weights(row, step) {
+  weights(row, step, sees) {
     const list = (row.weights ?? []).flatMap(([name, shape], i) => [
       i ? ", " : "",
       `${name} `,
@@ -1290,7 +1318,7 @@ class Panel {
     if (row.params) facts.append(html("b", { class: "c", text: count(row.params) }), " parameters");
     if (step.macs)
       facts.append(row.params ? " · " : "", html("b", { class: "s", text: count(step.macs) }), " multiply-adds");
-    if (row.sees && !step.failed) facts.append(row.params || step.macs ? html("br") : "", row.sees);
+    if (sees && !step.failed) facts.append(row.params || step.macs ? html("br") : "", sees);
     return facts;
   }
 }
@@ -1305,43 +1333,114 @@ const plain = (field = []) => field.map((piece) => piece.text).join("");
 
 // The window on the map: where it stands, and which cell it makes. Of a large map the first corner.
 
-const CORNER = 9, CELL = 12;
+const CORNER = 9, CELL = 12, WORDS = ["row", "column"];
+const HANDLED =
+  "The window on its map. Arrow keys move it from cell to cell of the output, Home and End to the ends, Enter plays.";
 
 /** What the picture of a step shows: of a window where it can stand, of a Linear what it counts, else null. */
 function planned(step, facts) {
   const { row } = step, map = step.inputs[0]?.map((size) => size.value);
-  if (row.window?.kernel?.length === 2 && map?.length === 4 && row.operation !== "conv_transpose")
-    return { failed: step.failed, axes: [0, 1].map((i) => axisOf(step, map, i)) };
+  if (stands(step, map)) return { failed: step.failed, axes: [0, 1].map((i) => axisOf(step, map, i)) };
   return row.operation === "linear" ? flattened(step, facts) : null;
+}
+
+/** Whether a window of known size makes a map of a map. */
+function stands({ row: { window, operation }, failed, outputs }, map) {
+  const known = window?.kernel?.length === 2 && [...window.kernel, ...window.stride].every(Number.isInteger);
+  return known && map?.length === 4 && operation !== "conv_transpose" && (failed || outputs[0].length === 4);
 }
 
 /** One axis of a window on a map: how many cells are drawn, and at how many of its places it can be seen. */
 function axisOf({ row: { window }, failed, outputs }, map, i) {
-  const [before, after] = window.pads?.[i] ?? padding(window, i), cells = map[2 + i] + before + after;
-  const span = window.dilation ? window.dilation[i] * (window.kernel[i] - 1) + 1 : window.kernel[i];
-  const stride = window.stride[i], made = failed ? 0 : outputs[0].at(i - 2).value;
+  const [before, after] = window.pads?.[i] ?? padding(window, i), end = before + map[2 + i] + after;
+  const [kernel, dilation, stride] = [window.kernel[i], window.dilation[i], window.stride[i]];
+  const span = dilation * (kernel - 1) + 1, made = failed ? 0 : outputs[0].at(i - 2).value;
+  const cells = made ? Math.max(end, (made - 1) * stride + span) : end; // in ceil mode the last window hangs over
   const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
   const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
-  const inside = Math.min(map[2 + i], shown - before);
-  return { before, inside, shown, span, stride, fits, more: cells > shown, beyond: made > fits };
+  const inside = Math.min(map[2 + i], shown - before), reach = Math.max(shown, (fits - 1) * stride + span);
+  const known = { size: Math.min(map[2 + i], reach - before), end: Math.min(end, reach) }; // no more: it is kept longer
+  return {
+    ...known, before, inside, shown, kernel, dilation, span, stride, fits, more: cells > shown, beyond: made > fits,
+  };
+}
+
+/** Which cells of an axis the window reads where it makes a cell: in words, counted from 1. */
+function reads({ size, end, before, kernel, dilation, stride }, word, place) {
+  const all = Array.from({ length: kernel }, (_, i) => place * stride + i * dilation - before + 1);
+  const between = (low, high) => all.filter((cell) => cell >= low && cell <= high), cells = between(1, size);
+  const steps = dilation > 1 ? ` in steps of ${dilation}` : "";
+  const many = cells.length > 1 ? `${word}s ${cells[0]}–${cells.at(-1)}${steps}` : `${word} ${cells[0]}`;
+  const parts = [
+    between(-Infinity, 0).length && "padding",
+    cells.length && many,
+    between(size + 1, end - before).length && "padding",
+    between(end - before + 1, Infinity).length && "beyond the edge",
+  ];
+  return `${word === "row" ? "output " : ""}${word} ${place + 1} ← ${parts.filter(Boolean).join(", ")}`;
+}
+
+/** The place nearest to a cell at which the window can stand: it covers the cell, if any does. */
+const nearest = ({ span, stride, fits }, cell) => clamp(Math.round((cell - (span - 1) / 2) / stride), 0, fits - 1);
+const isWithin = (cells, sizes) => cells.every((cell, i) => cell >= 0 && cell < sizes[i]);
+
+/** The cells that a window with gaps reads, as far as it is drawn; no path without gaps. */
+function gaps([down, across], cell) {
+  const along = ({ kernel, dilation }) => Array.from({ length: kernel }, (_, i) => i * dilation).filter((i) => i < 30);
+  if (down.dilation * across.dilation === 1) return null;
+  const one = (y, x) => `M${x * cell} ${y * cell}h${cell}v${cell}h${-cell}z`;
+  return svg("path", { class: "taps", d: along(down).flatMap((y) => along(across).map((x) => one(y, x))).join("") });
 }
 
 class Slide {
-  constructor({ axes, failed }) {
-    Object.assign(this, { axes, failed });
+  constructor({ axes, failed }, say) {
+    Object.assign(this, { axes, failed, say });
     this.shown = axes.map((axis) => axis.shown);
     this.fits = axes.map((axis) => axis.fits);
     this.cell = Math.min(CELL, 150 / Math.max(...this.shown, ...axes.map((axis) => Math.min(axis.span, 30))));
-    this.node = this.draw();
+    this.picture = this.draw();
+    this.lines = failed ? [] : axes.map((axis, i) => this.line(axis, WORDS[i]));
+    this.node = html("div", { class: "look" }, this.picture, ...this.told());
+    this.stand([0, 0]);
     this.go();
+  }
+
+  /** What the window reads on an axis; `room` is kept for the longest that can be said, so that nothing jumps. */
+  line(axis, word) {
+    const all = Array.from({ length: axis.fits }, (_, place) => reads(axis, word, place));
+    const room = all.reduce((long, one) => (one.length > long.length ? one : long));
+    return { room, text: html("span"), at: (place) => all[place] };
+  }
+
+  told() {
+    const hint = this.moves ? html("span", { class: "hint", text: "point at a cell or use the arrow keys" }) : null;
+    const lines = this.lines.map(({ room, text }) => html("span", { class: "reads", "data-room": room }, text));
+    return lines.length ? [html("p", { class: "line" }, ...lines, hint)] : [];
+  }
+
+  get moves() { return this.fits[0] * this.fits[1] > 1; }
+
+  /** With one place only, or none, there is nothing to move. */
+  handles() {
+    if (!this.moves) return { "aria-hidden": true };
+    const point = (event) => this.point(event);
+    const on = {
+      pointermove: point,
+      pointerdown: point,
+      pointerleave: () => { this.pointed = null; },
+      click: () => { if (!this.finger) this.go(); },
+      keydown: (event) => this.key(event),
+    };
+    return { tabindex: 0, role: "application", "aria-label": HANDLED, on };
   }
 
   draw() {
     const { cell, shown, axes, fits } = this, [high, wide] = shown.map((cells) => cells * cell);
     const reach = axes.map((axis) => Math.min(axis.span, 30) * cell), gap = axes[1].more ? 44 : 34;
-    this.frame = svg("rect", { class: "window", width: reach[1], height: reach[0] });
+    this.taps = gaps(axes, cell);
+    this.frame = svg("rect", { class: this.taps ? "window sparse" : "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
-    const left = Math.max(wide, reach[1]) + gap, inner = this.inside();
+    const left = (this.left = Math.max(wide, reach[1]) + gap), inner = this.inside();
     const output = this.failed ? [] : this.output(left, high);
     const width = left + (this.failed ? -gap : fits[1] * cell) + (axes[1].beyond ? 18 : 4);
     const height = Math.max(high, reach[0], fits[0] * cell) + (axes.some((axis) => axis.more || axis.beyond) ? 16 : 4);
@@ -1352,13 +1451,13 @@ class Slide {
         width,
         height,
         viewBox: `-2 -2 ${width} ${height}`,
-        "aria-hidden": true,
-        on: { click: () => this.go() },
+        ...this.handles(),
       },
       squares(shown, cell, "pad"),
       inner,
       more(shown, axes.map((axis) => axis.more), cell),
       this.frame,
+      this.taps,
       ...output,
     );
   }
@@ -1387,18 +1486,58 @@ class Slide {
 
   /** Once over the places that can be seen; standing still for those who want no motion. */
   go() {
-    clearInterval(this.timer);
-    let place = 0;
-    const last = Math.min(this.fits[0] * this.fits[1], 12) - 1;
-    this.stand(0);
-    if (this.failed || last < 1 || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    this.timer = setInterval(() => { this.stand(++place); if (place >= last) clearInterval(this.timer); }, 380);
+    this.stop();
+    if (!this.moves || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const [down, across] = this.fits, last = Math.min(down * across, 12) - 1;
+    let i = 0;
+    this.stand([0, 0]);
+    this.timer = setInterval(() => {
+      i++;
+      this.stand([Math.floor(i / across), i % across]);
+      if (i >= last) this.stop();
+    }, 380);
   }
 
   stand(place) {
-    const [y, x] = [Math.floor(place / this.fits[1]), place % this.fits[1]], { cell, axes } = this;
-    this.frame.style.transform = `translate(${x * axes[1].stride * cell}px,${y * axes[0].stride * cell}px)`;
+    const [y, x] = (this.place = place), { cell, axes } = this;
+    const there = `translate(${x * axes[1].stride * cell}px,${y * axes[0].stride * cell}px)`;
+    for (const node of [this.frame, this.taps]) if (node) node.style.transform = there;
     this.made.style.transform = `translate(${x * cell}px,${y * cell}px)`;
+    this.lines.forEach(({ text, at }, i) => set(text, { text: at(place[i]) }));
+  }
+
+  /** The student moves the window: it plays no longer, and says where it stands. */
+  take(place) {
+    this.stop();
+    this.stand(place);
+    this.say(() => this.lines.map(({ text }) => text.textContent).join("; "));
+  }
+
+  /** A pointer takes over at each cell that it comes to; while a mouse rests there, a click plays again. */
+  point(event) {
+    const place = this.placeAt(event), here = String(place);
+    this.finger = event.pointerType !== "mouse";
+    if (place && (this.finger || here !== this.pointed)) this.take(place);
+    this.pointed = here;
+  }
+
+  /** Where the window stands for a point of the picture: on a cell that it makes, or on one of the map; else null. */
+  placeAt({ clientX, clientY }) {
+    const { cell, left, axes, fits, shown, picture } = this, box = picture.getBoundingClientRect();
+    const zoom = picture.width.baseVal.value / box.width;
+    const [y, x] = [clientY - box.top, clientX - box.left].map((pixels) => pixels * zoom - 2);
+    const [made, read] = [[y, x - left], [y, x]].map((at) => at.map((pixels) => Math.floor(pixels / cell)));
+    if (isWithin(made, fits)) return made;
+    return isWithin(read, shown) ? read.map((one, i) => nearest(axes[i], one)) : null;
+  }
+
+  key(event) {
+    const [y, x] = this.place, ends = this.fits.map((cells) => cells - 1);
+    const across = { ArrowRight: [y, x + 1], ArrowLeft: [y, x - 1], Home: [0, 0], End: ends };
+    const place = { ...across, ArrowDown: [y + 1, x], ArrowUp: [y - 1, x] }[event.key];
+    if (event.altKey || event.ctrlKey || event.metaKey || (!place && event.key !== "Enter")) return;
+    if (place) this.take(place.map((cell, i) => clamp(cell, 0, ends[i]))); else this.go();
+    event.preventDefault();
   }
 
   stop() { clearInterval(this.timer); }
@@ -1507,7 +1646,9 @@ class Reasons {
 
 // The plane of sizes: what becomes of each, and a cross-hair to choose one.
 
-const SIDE = 176;
+const SIDE = 176, GREY = [158, 158, 158, 255];
+const MOST = 5; // rows of a legend that are not folded
+const GAPS = 64; // between sizes of one region: a network that shrinks its image so many times runs at multiples of it
 
 class Planes {
   constructor(view) {
@@ -1517,34 +1658,36 @@ class Planes {
     this.node = html(
       "section",
       { class: "planes", "aria-label": "Which sizes run" },
-      html("h2", { text: "Which sizes run? Drag to choose." }),
+      html("h2", {}, "Which sizes run? ", html("span", { class: "act", text: "Drag to choose." })),
       html("div", { class: "pair" }, ...this.rows.map((row) => row.node)),
     );
     this.node.hidden = !this.rows.length;
   }
 
   plane(lane) {
-    const { area, ...parts } = this.area(), told = html("div");
-    const ends = html(
+    const row = { lane, told: html("div"), legend: html("div", { class: "legend" }), items: new Map() };
+    Object.assign(row, this.area(row));
+    row.ends = html(
       "div",
       { class: "scale" },
       html("span", { text: "1" }),
       html("span", { class: "axis-name", text: "width →" }),
       html("span"),
     );
-    const node = html(
+    row.node = html(
       "figure",
       { class: "plane" },
       html("figcaption", { text: lane.label }),
-      html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), area),
-      ends,
-      told,
+      html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), row.area),
+      row.ends,
+      row.told,
+      row.legend,
     );
-    return { lane, area, ...parts, told, ends, node };
+    return row;
   }
 
   /** The plane itself and its cross-hair. */
-  area() {
+  area(row) {
     const canvas = html("canvas", { width: SIDE, height: SIDE, "aria-hidden": true });
     const across = svg("line", { class: "hair", x1: 0, x2: SIDE });
     const up = svg("line", { class: "hair", y1: 0, y2: SIDE });
@@ -1552,7 +1695,8 @@ class Planes {
     const hair = svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": true }, across, up, dot);
     const on = {
       pointerdown: (event) => this.press(event, area),
-      pointermove: (event) => this.drag(event, area),
+      pointermove: (event) => this.move(event, row),
+      pointerleave: () => this.point(row),
       lostpointercapture: () => this.hold(false),
       keydown: (event) => this.key(event),
     };
@@ -1569,21 +1713,38 @@ class Planes {
     event.preventDefault();
   }
 
-  drag(event, area) { if (area.hasPointerCapture(event.pointerId)) this.choose(event, area); }
-
   /** While a point is dragged nothing gets shorter: a page scrolled to its end would move under the pointer. */
   hold(on) {
     const { style } = this.view.root;
     style.minHeight = on ? `${this.view.root.offsetHeight}px` : "";
   }
 
-  choose(event, area) {
-    const box = area.firstChild.getBoundingClientRect(), { view } = this;
-    const at = (part) => clamp(Math.ceil(part * view.reach), 1, view.reach);
-    const w = at((event.clientX - box.left) / box.width), h = at(1 - (event.clientY - box.top) / box.height);
-    if (h !== w) view.free = true;
-    view.resize(h, w);
+  move(event, row) {
+    if (row.area.hasPointerCapture(event.pointerId)) this.choose(event, row.area); else this.hover(event, row);
   }
+
+  /** Height and width of the size under the pointer. */
+  under(event, area) {
+    const box = area.firstChild.getBoundingClientRect(), { reach } = this.view;
+    const at = (part) => clamp(Math.ceil(part * reach), 1, reach);
+    return [at(1 - (event.clientY - box.top) / box.height), at((event.clientX - box.left) / box.width)];
+  }
+
+  choose(event, area) { this.go(this.under(event, area)); }
+
+  go([h, w], glide) {
+    if (h !== w) this.view.free = true;
+    this.view.resize(h, w, glide);
+  }
+
+  /** What becomes of the size under the pointer: the plane says it, the legend shows it. */
+  hover(event, row) {
+    const [h, w] = this.under(event, row.area), end = endAt(row.lane, h, w);
+    set(row.area, { title: `${h}×${w}: ${fate(end)}` });
+    this.point(row, end);
+  }
+
+  point({ items }, end) { items.forEach((item, one) => item.classList.toggle("under", one === end)); }
 
   key(event) {
     const moves = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] },
@@ -1608,43 +1769,89 @@ class Planes {
       set(row.up, { x1: x, x2: x });
       set(row.dot, { cx: x, cy: y });
       set(row.ends.lastChild, { text: String(view.reach) });
+      if (row.reach !== view.reach) this.fill(row);
       this.say(row);
     });
   }
 
-  say({ lane, told, area }) {
-    const { h, w } = this.view, index = lane.pathAt(h, w);
-    const one = lane.data.outcomes.find((end) => end.paths.includes(index));
-    renew(told, this.words(lane, one));
+  /** What becomes of this size, and which row of the legend says why. */
+  say(row) {
+    const { h, w } = this.view, { lane, told, area, items } = row, end = endAt(lane, h, w);
+    renew(told, [now(h, w, end)]);
     set(area, {
       "aria-label":
-        `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${fate(one)}. Arrow keys change height and width.`,
+        `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${fate(end)}. Arrow keys change height and width.`,
     });
+    if (row.end === end) return;
+    items.get(row.end)?.removeAttribute("aria-current");
+    items.get(end)?.setAttribute("aria-current", true);
+    row.end = end;
   }
 
-  /** What becomes of this size, and which sizes run. */
-  words(lane, one) {
-    const { h, w } = this.view, runs = lane.data.outcomes.filter((end) => end.runs);
-    const now = html(
-      "p",
-      { class: "now" },
-      html("span", { class: "swatch", style: `background:${one?.colour ?? "#9e9e9e"}` }),
-      `${h}×${w} `,
-      html("b", { text: fate(one) }),
-      one && !one.runs && one.rule ? `: ${one.rule}` : "",
-    );
-    const always = runs[0]?.rule ? `runs where ${runs[0].rule}` : "every size runs";
-    const title = runs.map((end) => end.sizes).filter(Boolean).join("; ") || null;
-    const text = !runs.length ? "no size runs" : runs.length > 1 ? "" : always;
-    return [now, html("p", { class: "rule", title, text })];
-  }
-
-  /** What stands below each plane, at every end. */
+  /** What stands below each plane, at every end and the longest sizes. */
   ends() {
+    const { reach } = this.view;
     return this.rows.map(({ lane, told }) => ({
       node: told,
-      others: lane.data.outcomes.map((one) => html("div", {}, ...this.words(lane, one))),
+      others: lane.data.outcomes.map((end) => html("div", {}, now(reach, reach, end))),
     }));
+  }
+
+  /** What each colour means, in the order in which it is decided; of many regions the smallest are folded. */
+  fill(row) {
+    const { reach } = this.view, ends = row.lane.data.outcomes.filter((end) => Math.max(...end.first) <= reach);
+    const order = [...ends].sort((a, b) => b.runs - a.runs || b.count - a.count);
+    this.light(); // a row that is taken away is left by no pointer
+    const small = new Set(order.slice(ends.length > MOST + 1 ? MOST : ends.length));
+    Object.assign(row, { reach, end: null, items: new Map(ends.map((end) => [end, this.item(row, end)])) });
+    const list = (folded) => html("ul", { "aria-label": `Colours of ${row.lane.label}` },
+      ...ends.filter((end) => small.has(end) === folded).map((end) => html("li", {}, row.items.get(end))));
+    row.legend.replaceChildren(
+      ends[0].runs ? "" : html("p", { class: "rule", text: `no size up to ${reach} runs` }),
+      list(false),
+      small.size ? html("details", {}, html("summary", { text: `${small.size} more, smaller` }), list(true)) : "",
+    );
+  }
+
+  /** A row of the legend: its region stands out while it is pointed at, and is gone to when it is pressed. */
+  item(row, end) {
+    const on = {
+      click: () => this.go(this.towards(row.lane, end), true),
+      pointerenter: () => this.light(row, end), focus: () => this.light(row, end),
+      pointerleave: () => this.light(), blur: () => this.light(),
+    };
+    const { name, output, runs, rule, sizes } = end, several = row.lane.data.outcomes[1]?.runs;
+    const brief = (!sizes.includes("; or ") && sizes) || rule;
+    return html(
+      "button",
+      { type: "button", class: "item", title: [...new Set([output, rule, sizes])].filter(Boolean).join("; "), on },
+      html("span", { class: "swatch", style: `background:${end.colour}` }),
+      html("span", { "aria-hidden": true, text: runs ? "✓ " : "✗ " }),
+      runs ? null : html("span", { class: "hidden", text: "stops at " }),
+      (runs ? (several ? `runs → ${output}` : "runs") : name) + (brief && ": "),
+      html("span", { class: "rule", text: brief }),
+    );
+  }
+
+  /** From the first size of a region towards the cross-hair, as far as the region goes; small gaps are stepped over. */
+  towards(lane, end) {
+    const { h, w } = this.view;
+    let [y, x] = endAt(lane, h, w) === end ? [h, w] : end.first;
+    for (let far = 1; far <= GAPS; far++) {
+      const [a, b] = [y + clamp(h - y, -far, far), x + clamp(w - x, -far, far)];
+      const next = [[a, b], [a, x], [y, b]].find((one) => String(one) !== `${y},${x}` && endAt(lane, ...one) === end);
+      if (next) [[y, x], far] = [next, 0];
+    }
+    return [y, x];
+  }
+
+  /** Lets one region of a plane stand out; without one, all are as they were. */
+  light(row, end) {
+    this.veil?.remove();
+    if (!row?.taken) return;
+    this.veil = html("canvas", { "aria-hidden": true });
+    colour(this.veil, row.taken, (path) => (end.paths.includes(path) ? [0, 0, 0, 0] : [128, 128, 128, 216]));
+    row.canvas.after(this.veil);
   }
 
   /** One plane at a time: a key pressed meanwhile need not wait for all. */
@@ -1656,26 +1863,38 @@ class Planes {
 
   /** Each point of the plane in the colour of what becomes of its size. */
   paint(row) {
-    const { reach } = this.view, { canvas, lane } = row, n = SIDE * 2, context = canvas.getContext("2d");
-    canvas.width = canvas.height = n;
-    const image = context.createImageData(n, n), colours = lane.law.paths.map(() => [158, 158, 158]);
+    const { reach } = this.view, { canvas, lane } = row, n = SIDE * 2, colours = {};
     for (const end of lane.data.outcomes)
-      for (const path of end.paths) colours[path] = [1, 3, 5].map((at) => parseInt(end.colour.slice(at, at + 2), 16));
+      for (const path of end.paths)
+        colours[path] = [...[1, 3, 5].map((at) => parseInt(end.colour.slice(at, at + 2), 16)), 255];
     const size = Array.from({ length: n }, (_, i) => Math.min(reach, Math.max(1, Math.ceil(((i + 0.5) / n) * reach))));
     const taken = new Int16Array(n * n).fill(-1);
     lane.data.law.paths.forEach((path, index) => {
       for (const one of branches(path.if)) mark(taken, one, index, size, n);
     });
-    for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) {
-      const path = taken[y * n + x], at = 4 * ((n - 1 - y) * n + x);
-      image.data.set(path < 0 ? [158, 158, 158] : colours[path], at);
-      image.data[at + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
+    row.taken = taken;
+    colour(canvas, taken, (path) => colours[path] ?? GREY);
   }
 }
 
+/** What becomes of a size. */
+function endAt(lane, h, w) {
+  const index = lane.pathAt(h, w);
+  return lane.data.outcomes.find((end) => end.paths.includes(index));
+}
+
 const fate = (end) => (!end ? "not decided" : end.runs ? "runs" : `stops at ${end.name}`);
+const now = (h, w, end) => html("p", { class: "now" }, `${h}×${w} `, html("b", { text: fate(end) }));
+
+/** Gives each point of a plane the colour of the path that its size takes; heights grow upwards. */
+function colour(canvas, taken, of) {
+  const n = Math.sqrt(taken.length), context = canvas.getContext("2d");
+  canvas.width = canvas.height = n;
+  const image = context.createImageData(n, n);
+  taken.forEach((path, i) => image.data.set(of(path), 4 * ((n - 1 - Math.floor(i / n)) * n + (i % n))));
+  context.putImageData(image, 0, 0);
+}
+
 const branches = (tree) => (Array.isArray(tree) && tree[0] === "or" ? tree.slice(1) : [tree]);
 const conditions = (tree) => (Array.isArray(tree) && tree[0] === "and" ? tree.slice(1).flatMap(conditions) : [tree]);
 const soon = (act) => (window.requestIdleCallback ?? ((f) => setTimeout(f, 1)))(act);

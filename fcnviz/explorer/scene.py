@@ -20,6 +20,7 @@ from fcnviz import expressions, lawdata, lawtable, models, templates
 from fcnviz.errors import InputError, LawError
 from fcnviz.explorer.sight import seen
 from fcnviz.explorer.wording import Said, Wording, sums
+from fcnviz.expressions import Tree
 from fcnviz.law import Law, law
 from fcnviz.nested import leaves
 from fcnviz.palette import colours
@@ -28,7 +29,7 @@ from fcnviz.records import Failure, Output, Shape, Step, Trace
 from fcnviz.table import window_text
 from fcnviz.trace import trace
 
-__all__ = ["Lane", "frozen", "grown", "lanes", "scene"]
+__all__ = ["Heard", "Lane", "frozen", "grown", "lanes", "scene"]
 
 WITHIN = 2048
 PHOTO = (500, 375)  # the usual size of a photo in PASCAL VOC
@@ -36,15 +37,23 @@ NAMES = ("H", "W")
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What has been put into words, which takes seconds: of each network, and of the first layers that they share."""
+
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Lane:
-    """One network: its law, or the reason why there is none. `heard` holds what has been put into words."""
+    """One network: its law, or the reason why there is none."""
 
     label: str
     model: nn.Module
     shape: tuple[Any, ...]
     law: Law | None
     reason: str = ""
-    heard: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    heard: Heard = field(default_factory=Heard, compare=False, repr=False)
 
     def traced(self, size: tuple[int, int]) -> Trace:
         at = dict(zip(NAMES, size, strict=True))
@@ -59,7 +68,7 @@ def lanes(asked: Any, channels: int, within: int) -> tuple[Lane, ...]:
         asked = {type(asked).__name__: asked}
     if not isinstance(asked, Mapping) or not 1 <= len(asked) <= 3:
         raise InputError(f"the explorer shows a network, or a dict of one to three, and was given {asked!r:.80}")
-    heard: dict[Any, Any] = {}
+    heard = Heard()
     with _collecting_later():
         return tuple(_lane(str(label), model, (1, channels, *NAMES), within, heard) for label, model in asked.items())
 
@@ -82,7 +91,7 @@ def _collecting_later() -> Iterator[None]:
             gc.enable()
 
 
-def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int, heard: dict[Any, Any]) -> Lane:
+def _lane(label: str, model: nn.Module, shape: tuple[Any, ...], within: int, heard: Heard) -> Lane:
     try:
         found = law(model, shape, within=within)
     except LawError as error:
@@ -131,20 +140,20 @@ def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]]) -> dict[str, Any]
         traces = {f"{h},{w}": frozen(lane.traced((h, w))) for h, w in offered}
         plan = _plan(one["steps"] for one in traces.values())
         return {**start, "law": None, "traces": traces, "plan": plan}
-    if lane.label not in lane.heard:
-        lane.heard[lane.label] = _law_json(lane.law, lane.heard.setdefault(None, {}))
-    return {**start, **lane.heard[lane.label]}
+    told = lane.heard.networks
+    if lane.label not in told:
+        told[lane.label] = _law_json(lane.law, lane.heard.shared)
+    return {**start, **told[lane.label]}
 
 
 def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
     """A law with everything that is said about it; `known` is what networks with the same first layers share."""
-    data, sights = lawdata.to_json(found), seen(found)
+    data = lawdata.to_json(found)
     with progress(len(data["steps"]) + len(data["paths"]), "explorer", "sentences") as advance:
         heard = Wording(found, data, known, advance)
         sums_of, said_of = heard.sums(), heard.failures()
     steps = [
-        {**_slim(row, step, words), "sees": sights.get(step.name, "")}
-        for row, step, words in zip(data["steps"], _steps(found, data), sums_of, strict=True)
+        _slim(row, step, words) for row, step, words in zip(data["steps"], _steps(found, data), sums_of, strict=True)
     ]
     paths = [
         {"if": path["condition"], "steps": path["steps"], "output": path["output"], "said": _said_json(said)}
@@ -157,6 +166,7 @@ def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
         "law": {"shapes": data["shapes"], "steps": steps, "paths": paths},
         "outcomes": _outcomes(found),
         "plan": [steps[place] for place in places.values()],
+        "sights": {name: [sight.words, list(sight.field)] for name, sight in seen(found).items()},
     }
 
 
@@ -247,7 +257,7 @@ def _frozen_step(step: Step, shapes: list[list[int]]) -> dict[str, Any]:
         "inputs": [_place(shape, shapes) for shape in step.input_shapes],
         "output": _output(step.output_shape, shapes),
         "weights": [[name, list(shape)] for name, shape in step.weights],
-        "window": window and {"kernel": window.kernel, "stride": window.stride, "pads": window.pads},
+        "window": window and {name: getattr(window, name) for name in ("kernel", "stride", "pads", "dilation")},
         "says": window_text(step),
         "sums": [sums(step)],
     }
@@ -267,7 +277,7 @@ def _output(output: Output, shapes: list[list[int]]) -> Any:
 
 def _outcomes(found: Law) -> list[dict[str, Any]]:
     """What becomes of which sizes, with the colours of the figures."""
-    ends = lawtable.outcomes(found)
+    ends = [one for one in lawtable.outcomes(found) if one.count]
     runs = sum(one.step is None for one in ends)
     blue, brown = map(iter, colours(runs, len(ends) - runs))
     return [
@@ -276,12 +286,52 @@ def _outcomes(found: Law) -> list[dict[str, Any]]:
             "name": "" if one.step is None else one.step.name,
             "output": lawtable.written(one.output) if one.step is None else "",
             "rule": "" if one.condition in (None, True) else expressions.text(one.condition),
-            "sizes": one.sizes,
+            "sizes": one.sizes if one.step is None else _stopping(one.condition, max(found.within.values())),
             "colour": next(blue if one.step is None else brown),
             "paths": list(one.paths),
+            "count": one.count,
+            "first": _first(found, one.paths),
         }
         for one in ends
     ]
+
+
+def _first(found: Law, paths: Sequence[int]) -> list[int]:
+    """The size on one of these paths that needs the smallest range; of several, the one nearest to a square."""
+    chosen = np.zeros(len(found.paths), bool)
+    chosen[list(paths)] = True
+    sides = range(1, len(found.region))
+    rings = ((n, chosen[found.region[n, n:0:-1]], chosen[found.region[n:0:-1, n]]) for n in sides)
+    most, high, wide = next(ring for ring in rings if (ring[1] | ring[2]).any())
+    least = most - int((high | wide).argmax())
+    return [most, least] if high[most - least] else [least, most]
+
+
+def _stopping(condition: Tree | None, limit: int) -> str:
+    """A rule that refuses small sizes alone, solved for sizes up to a limit; "" for any other.
+
+    >>> _stopping(("or", ("<", ("//", "H", 32), 7), ("<", ("//", "W", 32), 7)), 512)
+    'H or W < 224'
+    """
+    if condition is True:
+        return "all that get this far"
+    ways = condition[1:] if isinstance(condition, tuple) and condition[0] == "or" else (condition,)
+    ends = [_end(way, limit) for way in ways]
+    if not all(ends):
+        return ""
+    names = [" and ".join(expressions.names_in(way)) for way in ways]
+    if len(set(ends)) == 1:
+        return f"{' or '.join(names)} < {ends[0]}"
+    return " or ".join(f"{name} < {end}" for name, end in zip(names, ends, strict=True))
+
+
+def _end(condition: Tree | None, limit: int) -> int:
+    """The first size of an axis that a condition does not hold for, where it holds for all smaller ones alone; or 0."""
+    if not isinstance(condition, tuple) or len(names := expressions.names_in(condition)) != 1:
+        return 0
+    holds = np.broadcast_to(expressions.on_grid(condition, {name: np.arange(1, limit + 1) for name in names}), limit)
+    end = int(holds.sum())
+    return end + 1 if holds[:end].all() and 0 < end < limit else 0
 
 
 # Columns and stages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,27 +13,40 @@ from fcnviz.geometrytable import number
 from fcnviz.law import Law
 from fcnviz.records import Trace
 
-__all__ = ["seen"]
+__all__ = ["Sight", "seen"]
 
 
-def seen(found: Law) -> dict[str, str]:
-    """A sentence for each step of the main path; none for a step whose cells see more of a larger image.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a cell sees: as a sentence, and in pixels on each axis of the image."""
+
+    words: str
+    field: tuple[float, ...]
+
+
+def seen(found: Law) -> dict[str, Sight]:
+    """The sight of each step of the main path; none for a step whose cells see more of a larger image.
 
     >>> from torch import nn
     >>> from fcnviz import law
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2))
     >>> seen(law(net, (1, 3, "H", "W"), within=40))["1"]
-    'each cell sees 6×6 pixels of the image; cells lie 2 pixels apart'
+    Sight(words='each cell sees 6×6 pixels of the image; cells lie 2 pixels apart', field=(6, 6))
     """
     small, large = map(_places, _traces(found))
-    return {name: _words(step) for name, step in large.items() if name in small and _alike(step, small[name])}
+    return {name: _sight(step) for name, step in large.items() if name in small and _alike(step, small[name])}
 
 
 def _traces(found: Law) -> tuple[Trace, Trace]:
-    """The main path at its start and at its largest size."""
+    """The main path at two sizes: its start and its largest, or its smallest where those share a height or width."""
     places = np.argwhere(found.region == found.paths.index(found.main))
-    largest = dict(zip(found.names, map(int, places[places.sum(1).argmax()]), strict=True))
-    return found.at(**found.main.start), found.at(**largest)
+    sums = places.sum(1)
+    smallest, largest = (
+        dict(zip(found.names, map(int, places[i]), strict=True)) for i in (sums.argmin(), sums.argmax())
+    )
+    start = found.main.start
+    apart = all(start[name] != largest[name] for name in found.names)
+    return found.at(**(start if apart else smallest)), found.at(**largest)
 
 
 def _places(one: Trace) -> dict[str, Located]:
@@ -54,6 +68,11 @@ def _alike(one: Located, other: Located) -> bool:
 
 def _numbers(step: Located) -> list[tuple[str, str]]:
     return [(number(place.field), number(place.jump)) for place in step.placements]
+
+
+def _sight(step: Located) -> Sight:
+    exact = [place.field for place in step.placements]
+    return Sight(_words(step), tuple(int(field) if field == int(field) else float(field) for field in exact))
 
 
 def _words(step: Located) -> str:

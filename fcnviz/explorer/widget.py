@@ -16,7 +16,7 @@ from IPython.display import display
 
 from fcnviz.errors import FcnvizError
 from fcnviz.explorer import page
-from fcnviz.explorer.scene import WITHIN, Lane, frozen, grown, lanes, scene
+from fcnviz.explorer.scene import WITHIN, Heard, Lane, frozen, grown, lanes, scene
 from fcnviz.explorer.still import Still, still
 from fcnviz.twin import on_meta, parts_of, twin
 
@@ -171,7 +171,7 @@ def _weightless(lane: Lane, size: tuple[int, int]) -> Lane:
     """The same lane with a twin that stores no numbers: a notebook keeps every widget that was ever shown."""
     if lane.law is not None:
         light = twin(lane.law.parts, on_meta, keep_mode=True)
-        return replace(lane, model=light[0][1], law=replace(lane.law, parts=light), heard={})
+        return replace(lane, model=light[0][1], law=replace(lane.law, parts=light), heard=Heard())
     if lane.traced(size).method == "real":
         return lane  # its shapes depend on its weights
     return replace(lane, model=twin(parts_of(lane.model), on_meta, keep_mode=True)[0][1])

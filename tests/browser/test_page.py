@@ -126,7 +126,7 @@ def test_on_paper_the_lanes_are_whole_and_dark_on_white(browser, saved, scheme):
 
 
 def test_another_button_of_the_mouse_leaves_the_size(opened):
-    opened.page.get_by_role("application").first.click(button="right", position={"x": 20, "y": 20})
+    opened.page.get_by_role("application", name="Sizes that").first.click(button="right", position={"x": 20, "y": 20})
     expect(field(opened.page, "Height")).to_have_value("224")
 
 
@@ -193,7 +193,7 @@ def test_unlocked_the_axes_move_apart(opened):
 
 
 def test_a_point_of_the_plane_is_dragged(opened):
-    area = opened.page.get_by_role("application").first
+    area = opened.page.get_by_role("application", name="Sizes that").first
     box = area.bounding_box()
     opened.page.mouse.move(box["x"] + 40, box["y"] + 40)
     opened.page.mouse.down()

@@ -340,7 +340,7 @@ def test_two_explorers_hear_and_move_each_for_itself(lab, pair):
     first.get_by_role("slider", name="Height").focus()
     lab.page.keyboard.press("ArrowRight")
     second.get_by_role("button", name="last step").click()
-    second.get_by_role("application").focus()
+    second.get_by_role("application", name="Sizes that").focus()
     lab.page.keyboard.press("ArrowUp")
     settled(lab, "print(view.height, view.width, view.step)", "33 33 0")
     settled(lab, "print(other.height, other.width, other.step)", "10 10 3")

@@ -121,7 +121,7 @@ def test_nothing_above_the_planes_moves_with_the_size(explorer, width):
     tops = set()
     for link in SIZES:
         go(page, link)
-        parts = [page.locator(".lane").nth(1), *page.get_by_role("application").all()]
+        parts = [page.locator(".lane").nth(1), *page.get_by_role("application", name="Sizes that").all()]
         tops.add(tuple(round(part.bounding_box()["y"] + page.evaluate("scrollY"), 1) for part in parts))
     assert len(tops) == 1
 
@@ -131,7 +131,7 @@ def test_on_a_projector_the_planes_grow_with_the_window_and_no_sum_is_broken(exp
     for width in (1280, 1920):
         page = explorer(width, link="#h=256&w=256&step=classifier.0")
         expect(page.locator(".numbers")).to_have_count(2)
-        edges.append(page.get_by_role("application").first.bounding_box()["width"])
+        edges.append(page.get_by_role("application", name="Sizes that").first.bounding_box()["width"])
         high = page.locator(".numbers td, .flow").evaluate_all(
             "all => all.map(e => e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).fontSize))"
         )
@@ -143,7 +143,7 @@ def test_on_a_projector_the_planes_grow_with_the_window_and_no_sum_is_broken(exp
 @pytest.mark.parametrize("width", [1280, 1366])
 def test_a_drag_on_a_plane_ends_at_the_size_under_the_pointer(explorer, width, zoom):
     page = explorer(width, zoom)
-    area = page.get_by_role("application").last
+    area = page.get_by_role("application", name="Sizes that").last
     area.scroll_into_view_if_needed()
     page.evaluate("scrollBy(0, 7)")
     drag_to(page, area, (0.4375, 0.4375), (0.75, 0.5))
@@ -153,7 +153,7 @@ def test_a_drag_on_a_plane_ends_at_the_size_under_the_pointer(explorer, width, z
 def test_a_drag_at_the_end_of_a_page_that_gets_shorter_is_exact(explorer):
     page = explorer(1280, link="#h=256&w=256&step=classifier.0", height=500)
     page.evaluate("scrollTo(0, 120)")
-    drag_to(page, page.get_by_role("application").first, (0.5, 0.5), (0.4599, 0.4599))
+    drag_to(page, page.get_by_role("application", name="Sizes that").first, (0.5, 0.5), (0.4599, 0.4599))
     assert page.locator(".why").count() == 0
 
 

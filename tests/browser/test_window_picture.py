@@ -1,0 +1,433 @@
+"""The picture of a window, moved by a student; and on the image what one cell of the chosen step sees."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from torch import nn
+
+from fcnviz.explorer import save_page
+from fcnviz.explorer.page import source
+
+HIGH, WIDE = 7, 6
+LAYERS = {
+    "padding": nn.Conv2d(3, 4, 3, padding=1),
+    "stride": nn.Conv2d(3, 4, (3, 2), stride=(2, 3), padding=(0, 1)),
+    "gaps": nn.Conv2d(3, 4, 3, dilation=(2, 1), padding="same"),
+    "even": nn.Conv2d(3, 4, 2, padding="same"),
+    "mean": nn.AvgPool2d(3, 2, padding=1),
+    "max": nn.MaxPool2d(2, ceil_mode=True),
+    "sparse": nn.MaxPool2d(2, 1, padding=1, dilation=3),
+}
+CELL = 12  # pixels of a cell drawn in full size
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("windows")
+    paths = {name: save_page(folder / f"{name}.html", net, (HIGH, WIDE), within=40) for name, net in LAYERS.items()}
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 2, 1))
+    paths["net"] = save_page(folder / "net.html", net, (24, 12), within=40, presets=[(24, 12), (5, 5), (4, 4), (9, 6)])
+    return paths
+
+
+@pytest.fixture
+def opened(browser, saved):
+    contexts, errors = [], []
+
+    def show(name, link="", still=True, **more):
+        more = {"viewport": {"width": 1280, "height": 900}, **more}
+        contexts.append(browser.new_context(reduced_motion="reduce" if still else "no-preference", **more))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        page.goto(f"{saved[name].as_uri()}{link}")
+        expect(page.locator(".lane .face[width]").first).to_be_visible()
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def told(page):
+    return page.locator(".reads").all_inner_texts()
+
+
+def place(page):
+    """Row and column of the output that the line names."""
+    return tuple(int(re.match(r"(?:output row|column) (\d+) ← ", line)[1]) for line in told(page))
+
+
+def grids(page):
+    """Rows and columns that are drawn of the map and its padding, and of the output."""
+    sizes = "all => all.map(e => ['height', 'width'].map(key => Math.round(e[key].baseVal.value)))"
+    found = page.locator(".slide :is(.pad, .output) rect:first-child").evaluate_all(sizes)
+    return [(high // CELL, wide // CELL) for high, wide in found]
+
+
+def middle(page, grid, row, column):
+    """The middle of a cell, counted from 1, of the map with its padding (`pad`) or of the output."""
+    box = page.locator(f".slide .{grid} rect").first.bounding_box()
+    return box["x"] + (column - 0.5) * CELL, box["y"] + (row - 0.5) * CELL
+
+
+def listed(line):
+    """The rows or columns of the map that a line names."""
+    found = re.search(r"(?:row|column)s? (\d+)(?:–(\d+))?(?: in steps of (\d+))?", line.split(" ← ")[1])
+    if found is None:
+        return []
+    first, last, step = (int(part) if part else None for part in found.groups())
+    return list(range(first, (last or first) + 1, step or 1))
+
+
+def read(layer, axis):
+    """Of torch: for each row (axis 2) or column (axis 3) of the output those of the map that it depends on."""
+    for weight in layer.parameters():
+        nn.init.constant_(weight, float(weight.dim() > 1))
+    reached = []
+    for cell in range((HIGH, WIDE)[axis - 2]):
+        x = torch.zeros(1, 3, HIGH, WIDE)
+        x.select(axis, cell).fill_(1)
+        reached.append(layer(x)[0].sum((0, 5 - axis - 1)) > 0)
+    return [[i + 1 for i, row in enumerate(reached) if row[made]] for made in range(len(reached[0]))]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_line_names_the_rows_and_columns_that_a_cell_depends_on(opened, name):
+    page = opened(name)
+    rows, columns = (read(LAYERS[name], axis) for axis in (2, 3))
+    down, across = grids(page)[1]
+    page.locator(".slide").focus()
+    seen = 0
+    for y in range(down):
+        for x in range(across):
+            assert place(page) == (y + 1, x + 1)
+            assert [listed(line) for line in told(page)] == [rows[y], columns[x]]
+            seen += 1
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        for _ in range(across):
+            page.keyboard.press("ArrowLeft")
+    assert seen == down * across > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "lines"),
+    [
+        ("padding", [], ["output row 1 ← padding, rows 1–2", "column 1 ← padding, columns 1–2"]),
+        ("padding", ["End"], ["output row 7 ← rows 6–7, padding", "column 6 ← columns 5–6, padding"]),
+        ("stride", ["ArrowDown", "ArrowRight"], ["output row 2 ← rows 3–5", "column 2 ← columns 3–4"]),
+        ("gaps", ["End"], ["output row 5 ← rows 3–7 in steps of 2", "column 6 ← columns 5–6, padding"]),
+        ("even", ["End"], ["output row 7 ← row 7, padding", "column 6 ← column 6, padding"]),
+        ("max", ["End"], ["output row 4 ← row 7, beyond the edge", "column 3 ← columns 5–6"]),
+        ("sparse", [], ["output row 1 ← padding, row 3", "column 1 ← padding, column 3"]),
+    ],
+)
+def test_padding_gaps_and_what_hangs_over_are_said(opened, name, keys, lines):
+    page = opened(name)
+    page.locator(".slide").focus()
+    for key in keys:
+        page.keyboard.press(key)
+    assert told(page) == lines
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_window_stands_on_the_cells_that_the_line_names(opened, name):
+    page = opened(name)
+    page.locator(".slide").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    drawn, first = page.locator(".slide .input rect").bounding_box(), page.locator(".slide .window").bounding_box()
+    made, output = page.locator(".slide .made").bounding_box(), page.locator(".slide .output rect").bounding_box()
+    for line, start, size in zip(told(page), "yx", ("height", "width"), strict=True):
+        cells = listed(line)
+        begins, ends = first[start] - drawn[start], first[start] + first[size] - drawn[start]
+        if "padding, " not in line:
+            assert begins == pytest.approx((cells[0] - 1) * CELL, abs=1.01)
+        if not line.endswith(("padding", "edge")):
+            assert ends == pytest.approx(cells[-1] * CELL, abs=1.01)
+        assert made[start] - output[start] == pytest.approx(CELL * (place(page)[start == "x"] - 1), abs=1.01)
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+@pytest.mark.parametrize("name", ["padding", "stride", "gaps"])
+def test_pointing_at_a_cell_of_the_output_moves_the_window_there(opened, name, width):
+    page = opened(name, viewport={"width": width, "height": 900})
+    zoom = page.locator(".slide").evaluate("e => e.getBoundingClientRect().width / e.width.baseVal.value")
+    box = page.locator(".slide .output rect").first.bounding_box()
+    down, across = grids(page)[1]
+    for y in range(down):
+        for x in range(across):
+            page.mouse.move(box["x"] + (x + 0.5) * CELL * zoom, box["y"] + (y + 0.5) * CELL * zoom)
+            assert place(page) == (y + 1, x + 1)
+
+
+@pytest.mark.parametrize("name", ["padding", "stride", "gaps", "max"])
+def test_pointing_at_a_cell_of_the_map_moves_the_window_over_it_or_next_to_it(opened, name):
+    page = opened(name)
+    (down, across), made = grids(page)
+    stride = LAYERS[name].stride if isinstance(LAYERS[name].stride, tuple) else (LAYERS[name].stride,) * 2
+    window = page.locator(".slide .window")
+    spans = [round(window.evaluate(f"e => e.{key}.baseVal.value")) // CELL for key in ("height", "width")]
+    for y in range(1, down + 1):
+        for x in range(1, across + 1):
+            page.mouse.move(*middle(page, "pad", y, x))
+            for cell, at, span, step, places in zip((y, x), stands(page), spans, stride, made, strict=True):
+                assert away(cell, at, span) == min(away(cell, place * step, span) for place in range(places))
+
+
+def stands(page):
+    """Rows and columns of the drawn map before the window."""
+    moved = page.locator(".slide .window").evaluate("e => e.style.transform")
+    x, y = (float(part) for part in re.findall(r"([\d.]+)px", moved))
+    return round(y / CELL), round(x / CELL)
+
+
+def away(cell, before, span):
+    """How many cells a cell lies beside a window; none, where it is covered."""
+    return max(before + 1 - cell, cell - before - span, 0)
+
+
+def test_beside_the_cells_nothing_moves(opened):
+    page = opened("padding")
+    page.mouse.move(*middle(page, "output", 3, 2))
+    box = page.locator(".slide").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 3, box["y"] + box["height"] - 3)
+    assert place(page) == (3, 2)
+
+
+def test_arrow_keys_stop_at_the_edges(opened):
+    page = opened("padding")
+    page.locator(".slide").focus()
+    down, across = grids(page)[1]
+    for key, end in (("ArrowUp", (1, 1)), ("ArrowLeft", (1, 1)), ("ArrowRight", (1, across))):
+        for _ in range(across + 2):
+            page.keyboard.press(key)
+        assert place(page) == end
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowDown")
+    assert place(page) == (down, across)
+    page.keyboard.press("Home")
+    assert place(page) == (1, 1)
+
+
+@pytest.mark.parametrize("take", ["mouse", "key"])
+def test_the_playing_stops_as_soon_as_the_student_takes_over(opened, take):
+    page = opened("padding", still=False)
+    before = place(page)
+    page.wait_for_function("before => document.querySelector('.reads').parentNode.innerText !== before", arg=before)
+    page.wait_for_timeout(900)
+    assert page.get_by_role("status").inner_text() == "", "what plays is not told"
+    if take == "mouse":
+        page.mouse.move(*middle(page, "output", 5, 4))
+    else:
+        page.locator(".slide").focus()
+        page.keyboard.press("End")
+    taken = place(page)
+    page.wait_for_timeout(900)
+    assert place(page) == taken
+    expect(page.get_by_role("status")).to_have_text("; ".join(told(page)))
+
+
+def test_a_click_and_enter_play_again_until_the_pointer_goes_on(opened):
+    page = opened("padding", still=False)
+    page.mouse.move(*middle(page, "output", 5, 4))
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator(".reads").nth(1)).to_contain_text("column 2")
+    page.mouse.move(*middle(page, "output", 6, 4))
+    assert place(page) == (6, 4)
+    page.keyboard.press("Enter")
+    expect(page.locator(".reads").nth(1)).to_contain_text("column 3")
+
+
+def test_a_finger_points_and_does_not_play(opened):
+    page = opened("padding", still=False, has_touch=True, viewport={"width": 390, "height": 800})
+    page.locator(".slide").scroll_into_view_if_needed()
+    page.touchscreen.tap(*middle(page, "output", 4, 3))
+    page.wait_for_timeout(900)
+    assert place(page) == (4, 3)
+
+
+def test_what_fails_or_stands_in_one_place_only_cannot_be_moved(opened):
+    page = opened("net", "#h=4&w=4&step=0")
+    slide = page.locator(".slide.broken")
+    assert slide.get_attribute("tabindex") is None and slide.get_attribute("aria-hidden") == "true"
+    assert told(page) == []
+    page.get_by_role("button", name="5×5", exact=True).click()
+    slide = page.locator(".slide:not(.broken)")
+    assert slide.get_attribute("tabindex") is None and slide.get_attribute("aria-hidden") == "true"
+    assert told(page) == ["output row 1 ← rows 1–5", "column 1 ← columns 1–5"]
+
+
+@pytest.mark.parametrize("width", [390, 848, 1280, 1920])
+@pytest.mark.parametrize("name", ["gaps", "max", "sparse"])
+def test_nothing_jumps_when_the_line_gets_longer(opened, name, width):
+    page = opened(name, viewport={"width": width, "height": 900})
+    page.locator(".slide").focus()
+    boxes, lines = set(), set()
+    for key in ["Home", *["ArrowDown", "ArrowRight"] * 6, "End"]:
+        page.keyboard.press(key)
+        lines.add(tuple(map(len, told(page))))
+        parts = [".hint", ".sums article", ".facts", ".slide"]
+        boxes.add(tuple(tuple(page.locator(part).first.bounding_box().values()) for part in parts))
+    assert len(boxes) == 1 < len(lines)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["padding", "gaps", "net"])
+def test_axe_finds_nothing(opened, name, scheme):
+    page = opened(name, color_scheme=scheme)
+    page.locator(".slide").focus()
+    page.keyboard.press("ArrowRight")
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    expect(page.get_by_role("application", name="The window on its map")).to_be_focused()
+
+
+COUNTED = """const set = window.setInterval, clear = window.clearInterval, running = new Set();
+window.setInterval = (...asked) => { const id = set(...asked); running.add(id); return id; };
+window.clearInterval = (id) => { running.delete(id); clear(id); };
+window.running = () => running.size;"""
+TWICE = """async ({code, scene}) => {
+    const js = await import(URL.createObjectURL(new Blob([code], {type: "text/javascript"})));
+    const model = { get: (name) => ({ scene, height: scene.size[0], width: scene.size[1], step: 0 })[name],
+        set() {}, on() {}, off() {}, save_changes() {} };
+    window.close = [0, 1].map(() => {
+        const el = document.body.appendChild(document.createElement("div"));
+        return js.default.render({ model, el });
+    });
+}"""
+
+
+def test_two_on_one_page_leave_each_other_alone_and_leave_nothing_behind(browser, saved):
+    text = saved["padding"].read_text("utf-8")
+    scene = json.loads(re.findall(r'id="scene">(.*?)</script>', text, re.S)[0])
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.set_content("<!doctype html><body></body>")
+    page.add_style_tag(content=source("explorer.css"))
+    page.evaluate(COUNTED)
+    page.evaluate(TWICE, {"code": source("explorer.js"), "scene": scene})
+    expect(page.locator(".slide")).to_have_count(2)
+    assert page.evaluate("running()") == 2
+    page.locator(".slide").nth(1).focus()
+    page.keyboard.press("End")
+    assert page.evaluate("running()") == 1, "the other one plays on"
+    assert page.locator(".reads").nth(2).inner_text().startswith("output row 7")
+    assert not page.locator(".reads").nth(0).inner_text().startswith("output row 7")
+    page.evaluate("window.close.forEach((close) => close())")
+    assert page.evaluate("running()") == 0
+    assert page.evaluate("document.body.textContent.trim()") == ""
+    page.close()
+
+
+# --- What a cell sees, on the image
+
+
+def frame(page):
+    """Height and width of the frame as parts of the image; None where there is none."""
+    if page.locator(".image .sight").get_attribute("visibility") == "hidden":
+        return None
+    keys = "e => ['y', 'height', 'x', 'width'].map(key => e[key].baseVal.value)"
+    mine, image = page.locator(".image").evaluate(  # both in one frame of a glide
+        f"e => ['.sight', '.face'].map(kind => e.querySelector(kind)).map({keys})"
+    )
+    for start in (0, 2):
+        assert mine[start] + mine[start + 1] / 2 == pytest.approx(image[start] + image[start + 1] / 2, abs=0.1)
+    return mine[1] / image[1], mine[3] / image[3]
+
+
+def near(*parts):
+    return pytest.approx(parts, abs=0.01)
+
+
+def test_a_frame_on_the_image_shows_how_much_a_cell_sees(opened):
+    page = opened("net", "#h=24&w=12&step=0")
+    assert frame(page) == near(5 / 24, 5 / 12)
+    page.get_by_role("button", name="next step").click()
+    assert frame(page) == near(6 / 24, 6 / 12)
+    field = page.get_by_role("spinbutton", name="Height of the image, typed")
+    field.fill("40")
+    field.press("Enter")
+    assert frame(page) == near(6 / 40, 6 / 12)
+
+
+def test_the_frame_follows_while_the_image_glides(opened):
+    page = opened("net", "#h=24&w=12&step=1", still=False)
+    page.get_by_role("button", name="9×6", exact=True).click()
+    assert frame(page) == near(6 / 9, 6 / 6), "at once, whatever the image's size on its way"
+    page.wait_for_timeout(600)
+    assert frame(page) == near(6 / 9, 6 / 6)
+
+
+def test_the_frame_ends_where_the_image_ends(opened):
+    page = opened("net", "#h=5&w=5&step=0")
+    assert frame(page) == near(1, 1)
+    page.evaluate("location.hash = '#h=6&w=40&step=1'")
+    expect(page.get_by_role("spinbutton", name="Width")).to_have_value("40")
+    assert frame(page) == near(1, 6 / 40)
+
+
+@pytest.mark.parametrize("step", ["3", "4"])
+def test_where_a_cell_sees_the_whole_of_any_image_there_is_no_frame(opened, step):
+    page = opened("net", f"#h=24&w=12&step={step}")
+    assert frame(page) is None
+
+
+def test_a_step_that_fails_has_no_frame(opened):
+    assert frame(opened("net", "#h=4&w=4&step=0")) is None
+
+
+def test_the_key_says_what_the_frame_is(opened):
+    expect(opened("net").locator(".key")).to_contain_text("dashed on the image: what one cell of the chosen step sees")
+
+
+def test_a_step_that_sees_the_same_writes_nothing_anew(opened):
+    page = opened("net", "#h=24&w=12&step=1")
+    page.evaluate(
+        """() => { window.written = [];
+            new MutationObserver(all => all.forEach(one => written.push(one.attributeName)))
+                .observe(document.querySelector(".image .sight"), {attributes: true}); }"""
+    )
+    page.get_by_role("button", name="next step").click()
+    page.wait_for_timeout(100)
+    assert page.evaluate("written") == []
+    page.get_by_role("button", name="first step").click()
+    page.wait_for_timeout(100)
+    assert Counter(page.evaluate("written")) == Counter(["x", "y", "width", "height"])
+
+
+# --- In JupyterLab
+
+NOTEBOOK = """
+from torch import nn
+from fcnviz.explorer import Explorer
+Explorer(nn.Conv2d(3, 4, 3, padding=1), (7, 6), within=40, presets=[])
+"""
+
+
+def test_in_jupyterlab_the_arrow_keys_move_the_window_and_no_cell(lab):
+    cell = {"cell_type": "code", "source": NOTEBOOK, "metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+    data = json.dumps({"type": "notebook", "format": "json", "content": content}).encode()
+    lab.server.request("PUT", "api/contents/window.ipynb", data)
+    lab.open("window.ipynb")
+    lab.run_all()
+    slide = lab.page.locator(".fcnviz-explorer .slide")
+    expect(slide).to_be_visible()
+    cells = lab.page.locator(".jp-Notebook .jp-Cell").count()
+    slide.click(position={"x": 20, "y": 20})
+    for key in ("Home", "ArrowDown", "ArrowRight", "ArrowRight", "b"):
+        lab.page.keyboard.press(key)
+    assert told(lab.page) == ["output row 2 ← rows 1–3", "column 3 ← columns 2–4"]
+    assert lab.page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert (lab.errors, lab.external) == ([], [])
