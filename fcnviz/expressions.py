@@ -35,6 +35,7 @@ _COMMON: dict[str, Callable[..., Any]] = {
     "*": _many(operator.mul),
     "/": operator.truediv,
     "//": operator.floordiv,
+    "⌈/⌉": lambda a, b: -(-a // b),
     "%": operator.mod,
     "=": operator.eq,
     "≠": operator.ne,

@@ -36,6 +36,11 @@ NETS: dict[str, tuple[Any, int, int]] = {
     "lenet": (TutorialLeNet, 1, 80),
     "unet": (UNet, 3, 64),
     "functional": (Functional, 3, 64),
+    "ceil": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(8, 4, 3)),
+        3,
+        64,
+    ),
 }
 
 
@@ -259,6 +264,7 @@ def test_a_solved_rule_refuses_exactly_the_sizes_that_stop_there_or_before(lane:
     stops, before = [one for one in outcomes if not one["runs"]], np.zeros(region.shape, bool)
     for one in stops:
         taken, small = np.isin(region, one["paths"]), re.fullmatch(r"H or W < (\d+)", one["sizes"])
+        assert small or "<" not in one["sizes"], one["sizes"]
         if small:
             refused = (high < int(small[1])) | (wide < int(small[1]))
             assert (taken == refused & ~before).all()
@@ -287,6 +293,16 @@ def test_presets_are_sizes_at_which_something_happens(pair: Any) -> None:
     assert shown["presets"] == [[224, 224], [256, 256], [224, 256], [500, 375], [1568, 32]]
     verdicts = {tuple(one): [lane.law.accepts(H=one[0], W=one[1]) for lane in found] for one in shown["presets"]}
     assert set(map(tuple, verdicts.values())) == {(True, True), (False, True), (True, False)}
+
+
+def test_a_network_that_runs_nowhere_near_is_offered_a_size_at_which_it_runs() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10))
+    assert scene(lanes(net, 3, 300), (224, 224), 300)["presets"] == [[224, 224], [32, 32]]
+
+
+def test_networks_that_share_no_step_stand_one_behind_the_other() -> None:
+    nets = {"one": nn.ModuleDict({"b": nn.Conv2d(3, 4, 3)})["b"], "two": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())}
+    assert scene(lanes(nets, 3, 40), (24, 24), 40)["columns"] == ["Conv2d", "0", "1"]
 
 
 def test_presets_of_another_network_are_its_own() -> None:

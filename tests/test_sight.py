@@ -55,8 +55,8 @@ def test_the_scene_holds_words_and_numbers_once_for_each_step() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, (3, 5)), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1))
     (lane,) = scene(lanes(net, 3, 64), (24, 24), 64)["lanes"]
     assert lane["sights"] == {
-        "0": ["each cell sees 3×5 pixels of the image; cells lie 1 pixel apart", [3, 5]],
-        "1": ["each cell sees 4×6 pixels of the image; cells lie 2 pixels apart", [4, 6]],
+        0: ["each cell sees 3×5 pixels of the image; cells lie 1 pixel apart", [3, 5]],
+        1: ["each cell sees 4×6 pixels of the image; cells lie 2 pixels apart", [4, 6]],
     }
     assert not any("sees" in step for step in [*lane["plan"], *lane["law"]["steps"]])
 

@@ -126,7 +126,11 @@ export class Lane {
     const shapes = law.shapes.map((trees) =>
       trees.map((tree, i) => ({ value: compiled(tree), moves: this.moves(tree, i, law) })),
     );
-    const steps = law.steps.map((row) => ({ ...row, macsAt: compiled(row.macs ?? 0) }));
+    const sights = this.data.sights ?? {};
+    const steps = law.steps.map((row, place) => {
+      const [sees = "", field = []] = sights[place] ?? [];
+      return { ...row, sees, field, macsAt: compiled(row.macs ?? 0) };
+    });
     return { shapes, steps, paths: law.paths.map((path) => ({ ...path, taken: compiled(path.if) })) };
   }
 
@@ -199,6 +203,8 @@ function box(shape) {
   if (sizes.length === 2) return { w: sizes[1], h: 1, c: sizes[0] };
   return { w: 1, h: 1, c: sizes[0] ?? 1 };
 }
+
+const asBox = (sizes) => box(sizes.map((value) => ({ value })));
 
 // Pieces of a page.
 
@@ -376,7 +382,7 @@ class Lanes {
     this.view = view;
     const { scene, lanes } = view;
     this.plates = scene.columns.map((name) =>
-      lanes.every((lane) => (lane.plan.get(name)?.operation ?? "same") === "same"),
+      lanes.every((lane) => !lane.plan.has(name) || lane.plan.get(name).operation === "same"),
     );
     this.rows = lanes.map((lane, i) => this.row(lane, i));
     this.stages = svg("svg", { class: "stages", "aria-hidden": true });
@@ -459,7 +465,7 @@ class Lanes {
     const { scene, lanes } = this.view;
     const most = (found) => scene.columns.map((name) => Math.max(...lanes.map(found(name))));
     this.wide = most((name) => (lane) => this.widest(lane, name));
-    this.deep = most((name) => (lane) => this.biggest(lane, name).c);
+    this.deep = most((name) => (lane) => Math.max(this.biggest(lane, name).c, this.given(lane, name)));
     this.words = most((name) => (lane) => this.letters(lane, name)).map((letters) => letters * LETTER * this.type);
     this.behind = this.plates.map((_, i) => {
       const next = this.plates.findIndex((plate, j) => j > i && !plate);
@@ -503,7 +509,7 @@ class Lanes {
 
   /** The middle and the edges of each column; what room is left is shared among them. */
   stand(room) {
-    const spans = this.spans(this.scale), boxes = this.plates.filter((plate) => !plate).length;
+    const spans = this.spans(this.scale), boxes = this.plates.filter((plate, i) => !plate || !i).length;
     const spare = Math.max(0, room - this.total(this.scale)) / boxes / 2;
     let x = this.start(this.scale);
     this.edges = [x];
@@ -545,12 +551,19 @@ class Lanes {
     return (this.scale * side(Math.min(h, this.view.reach))) / 2 - this.depth(c) * SLANT[1];
   }
 
-  biggest(lane, name) { return box(this.sizes(lane, name).map((value) => ({ value }))); }
+  biggest(lane, name) { return asBox(this.sizes(lane, name)); }
 
-  /** The sizes of a step at the largest image of the range. */
-  sizes(lane, name) {
+  /** Channels of what a step refuses: where it fails it is drawn as what it was given. */
+  given(lane, name) {
+    const laws = lane.law ? [lane.law] : [...lane.known.values()];
+    const stops = ({ paths, steps }) => paths.some((one) => one.said && steps[one.steps.at(-1)]?.name === name);
+    return laws.some(stops) ? asBox(this.sizes(lane, name, true)).c : 0;
+  }
+
+  /** The sizes of what a step makes, or is given, at the largest image of the range. */
+  sizes(lane, name, given = false) {
     const { reach } = this.view, found = lane.law ? { law: lane.law, row: lane.plan.get(name) } : lane.seen(name);
-    const place = shapesIn(found?.row?.output)[0];
+    const [input] = found?.row?.inputs ?? [], place = (given ? input : shapesIn(found?.row?.output)[0]) ?? input;
     if (place === undefined) return [];
     return found.law.shapes[place]
       .map((size) => size.value(reach, reach))
@@ -636,9 +649,9 @@ class Lanes {
   }
 
   /** How much of the image's height and width a cell of the chosen step sees; null where that goes by the size. */
-  part(lane, facts) {
-    const { scene, step, h, w } = this.view, name = scene.columns[step], here = facts?.steps.get(name);
-    const field = here && !here.failed ? sightOf(lane, name).field : [];
+  part(facts) {
+    const { scene, step, h, w } = this.view, here = facts?.steps.get(scene.columns[step]);
+    const field = here && !here.failed ? here.row.field : [];
     return field.length === 2 ? [Math.min(1, field[0] / h), Math.min(1, field[1] / w)] : null;
   }
 
@@ -667,7 +680,7 @@ class Lanes {
       return one ? pixels(one) : [14, 14, 0];
     });
     const cells = all.map((one, j) => (j && !this.plates[j - 1] ? one : null));
-    return { boxes, cells, part: this.part(row.lane, facts) };
+    return { boxes, cells, part: this.part(facts) };
   }
 
   /** Labels, marks and words of a lane at this size. */
@@ -718,12 +731,6 @@ class Lanes {
       set(block.hit, { x: this.edges[i], width: this.edges[i + 1] - this.edges[i] - 2 });
     });
   }
-}
-
-/** What a cell of a step sees of the image, in words and in pixels; nothing where no law says. */
-function sightOf(lane, name) {
-  const [words = "", field = []] = lane.data.sights?.[name] ?? [];
-  return { words, field };
 }
 
 const SAMPLES = [1, 1 / 16, 0]; // of the range
@@ -1073,6 +1080,7 @@ class Controls {
         change: typed,
         keydown: (event) => {
           if (event.key === "Enter") typed();
+          if (event.key === "Escape") this.draw(true);
         },
       },
     });
@@ -1253,7 +1261,7 @@ class Panel {
       ),
       row.formula ? html("p", { class: "formula", text: row.formula }) : null,
       this.sums(row, h, w),
-      this.weights(row, step, sightOf(lane, name).words),
+      this.weights(row, step, step.failed ? null : this.sight(row)),
     ];
     return rows.filter(Boolean);
   }
@@ -1301,6 +1309,15 @@ class Panel {
     );
   }
 
+  /** What a cell sees; of an image smaller than that, all of it. */
+  sight({ sees, field }) {
+    const { h, w } = this.view;
+    if (!sees) return null;
+    const beyond = field.some((pixels, i) => pixels > [h, w][i]);
+    return html("span", {}, sees, html("span", { class: "soft", text: ", the same at every size" }),
+      ...(beyond ? ["; this image has ", html("b", { class: "s", text: `${h}×${w}` }), ", the rest is padding"] : []));
+  }
+
   weights(row, step, sees) {
     const list = (row.weights ?? []).flatMap(([name, shape], i) => [
       i ? ", " : "",
@@ -1318,7 +1335,7 @@ class Panel {
     if (row.params) facts.append(html("b", { class: "c", text: count(row.params) }), " parameters");
     if (step.macs)
       facts.append(row.params ? " · " : "", html("b", { class: "s", text: count(step.macs) }), " multiply-adds");
-    if (sees && !step.failed) facts.append(row.params || step.macs ? html("br") : "", sees);
+    if (sees) facts.append(row.params || step.macs ? html("br") : "", sees);
     return facts;
   }
 }
@@ -1335,7 +1352,7 @@ const plain = (field = []) => field.map((piece) => piece.text).join("");
 
 const CORNER = 9, CELL = 12, WORDS = ["row", "column"];
 const HANDLED =
-  "The window on its map. Arrow keys move it from cell to cell of the output, Home and End to the ends, Enter plays.";
+  "The window on its map. Arrow keys move it from cell to cell of the output, Home and End to the ends.";
 
 /** What the picture of a step shows: of a window where it can stand, of a Linear what it counts, else null. */
 function planned(step, facts) {
@@ -1358,7 +1375,7 @@ function axisOf({ row: { window }, failed, outputs }, map, i) {
   const cells = made ? Math.max(end, (made - 1) * stride + span) : end; // in ceil mode the last window hangs over
   const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
   const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
-  const inside = Math.min(map[2 + i], shown - before), reach = Math.max(shown, (fits - 1) * stride + span);
+  const inside = clamp(shown - before, 0, map[2 + i]), reach = Math.max(shown, (fits - 1) * stride + span);
   const known = { size: Math.min(map[2 + i], reach - before), end: Math.min(end, reach) }; // no more: it is kept longer
   return {
     ...known, before, inside, shown, kernel, dilation, span, stride, fits, more: cells > shown, beyond: made > fits,
@@ -1488,7 +1505,7 @@ class Slide {
   go() {
     this.stop();
     if (!this.moves || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    const [down, across] = this.fits, last = Math.min(down * across, 12) - 1;
+    const [down, across] = this.fits, last = Math.min(down, Math.max(1, Math.floor(12 / across))) * across - 1;
     let i = 0;
     this.stand([0, 0]);
     this.timer = setInterval(() => {
@@ -1621,10 +1638,13 @@ class Reasons {
     lanes.forEach((lane, i) => {
       if (!facts[i]?.failing) return;
       const node = this.ways(facts[i].said), known = told.get(node.textContent);
-      if (known) known.labels.push(lane.label); else told.set(node.textContent, { labels: [lane.label], node });
+      if (known) known.lanes.push(lane); else told.set(node.textContent, { lanes: [lane], node });
     });
-    renew(this.node, [...told.values()].map(({ labels, node }) =>
-      html("article", { class: "why" }, html("h3", { text: `${labels.join(" and ")}: ways out` }), node)));
+    renew(this.node, [...told.values()].map(({ lanes: same, node }) => {
+      const head = `${same.map((lane) => lane.label).join(" and ")}: ways out`;
+      const wholes = same.map((lane) => this.whole(lane, same.length > 1 ? lane.label : "The network"));
+      return html("article", { class: "why" }, html("h3", { text: head }), node, ...wholes);
+    }));
   }
 
   /** What the head of the lane left out, and what can be done. */
@@ -1642,11 +1662,17 @@ class Reasons {
       html("ol", {}, ...list.map((one) => html("li", {}, ...sentence(one)))),
     );
   }
+
+  /** A way out speaks of one step, and the next may be as narrow: where all of them run. */
+  whole(lane, name) {
+    const runs = (lane.data.outcomes ?? []).filter((end) => end.runs).map(brief).join(", or ");
+    return runs ? html("p", { class: "soft", text: `${name} as a whole runs where ${runs}.` }) : null;
+  }
 }
 
 // The plane of sizes: what becomes of each, and a cross-hair to choose one.
 
-const SIDE = 176, GREY = [158, 158, 158, 255];
+const SIDE = 176, GREY = [158, 158, 158, 255], CLEAR = [0, 0, 0, 0], VEIL = [128, 128, 128, 216];
 const MOST = 5; // rows of a legend that are not folded
 const GAPS = 64; // between sizes of one region: a network that shrinks its image so many times runs at multiples of it
 
@@ -1696,7 +1722,10 @@ class Planes {
     const on = {
       pointerdown: (event) => this.press(event, area),
       pointermove: (event) => this.move(event, row),
-      pointerleave: () => this.point(row),
+      pointerleave: () => {
+        set(row.area, { title: "" });
+        this.point(row);
+      },
       lostpointercapture: () => this.hold(false),
       keydown: (event) => this.key(event),
     };
@@ -1821,26 +1850,35 @@ class Planes {
       pointerleave: () => this.light(), blur: () => this.light(),
     };
     const { name, output, runs, rule, sizes } = end, several = row.lane.data.outcomes[1]?.runs;
-    const brief = (!sizes.includes("; or ") && sizes) || rule;
+    const why = brief(end);
     return html(
       "button",
       { type: "button", class: "item", title: [...new Set([output, rule, sizes])].filter(Boolean).join("; "), on },
       html("span", { class: "swatch", style: `background:${end.colour}` }),
       html("span", { "aria-hidden": true, text: runs ? "✓ " : "✗ " }),
       runs ? null : html("span", { class: "hidden", text: "stops at " }),
-      (runs ? (several ? `runs → ${output}` : "runs") : name) + (brief && ": "),
-      html("span", { class: "rule", text: brief }),
+      (runs ? (several ? `runs → ${output}` : "runs") : name) + (why && ": "),
+      html("span", { class: "rule", text: why }),
     );
   }
 
-  /** From the first size of a region towards the cross-hair, as far as the region goes; small gaps are stepped over. */
+  /** The size of a region nearest to the cross-hair of those that a walk there comes to. */
   towards(lane, end) {
+    const { h, w } = this.view, [high, wide] = end.first, far = ([y, x]) => Math.abs(y - h) + Math.abs(x - w);
+    const starts = [[h, w], [h, wide], [high, w], end.first].filter((one) => endAt(lane, ...one) === end);
+    const ends = starts.map((one) => this.walked(lane, end, one));
+    return ends.reduce((best, one) => (far(one) < far(best) ? one : best));
+  }
+
+  /** From a size of a region towards the cross-hair, as far as the region goes; small gaps are stepped over. */
+  walked(lane, end, [y, x]) {
     const { h, w } = this.view;
-    let [y, x] = endAt(lane, h, w) === end ? [h, w] : end.first;
-    for (let far = 1; far <= GAPS; far++) {
+    let far = 1;
+    while (far <= GAPS) {
       const [a, b] = [y + clamp(h - y, -far, far), x + clamp(w - x, -far, far)];
       const next = [[a, b], [a, x], [y, b]].find((one) => String(one) !== `${y},${x}` && endAt(lane, ...one) === end);
-      if (next) [[y, x], far] = [next, 0];
+      if (next) [y, x] = next;
+      far = next ? 1 : far + 1;
     }
     return [y, x];
   }
@@ -1850,7 +1888,7 @@ class Planes {
     this.veil?.remove();
     if (!row?.taken) return;
     this.veil = html("canvas", { "aria-hidden": true });
-    colour(this.veil, row.taken, (path) => (end.paths.includes(path) ? [0, 0, 0, 0] : [128, 128, 128, 216]));
+    colour(this.veil, row.taken, (path) => (end.paths.includes(path) ? CLEAR : VEIL));
     row.canvas.after(this.veil);
   }
 
@@ -1884,6 +1922,9 @@ function endAt(lane, h, w) {
 }
 
 const fate = (end) => (!end ? "not decided" : end.runs ? "runs" : `stops at ${end.name}`);
+/** The sizes of a region in the shorter way. */
+const brief = ({ rule, sizes }) => (!sizes.includes("; or ") && sizes) || rule;
+
 const now = (h, w, end) => html("p", { class: "now" }, `${h}×${w} `, html("b", { text: fate(end) }));
 
 /** Gives each point of a plane the colour of the path that its size takes; heights grow upwards. */

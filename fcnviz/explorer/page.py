@@ -59,7 +59,7 @@ def save_page(
 
 
 def html(data: Mapping[str, Any], static: str, title: str) -> str:
-    """A page around a scene; `static` is what stands in it where scripts do not run."""
+    """A page around a scene; `static` is what stands in it where scripts are switched off."""
     script = f"{source('explorer.js')}{source('page.js')}"
     style = f"{_PAGE}{source('explorer.css')}"
     allowed = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:"

@@ -107,11 +107,8 @@ def scene(
 ) -> dict[str, Any]:
     """The scene of these lanes, first at `size`."""
     for one in (size, *(presets or ())):
-        _check_size(one)
+        _check_size(one, within)
     offered = list(dict.fromkeys([size, *(_presets(shown, size, within) if presets is None else presets)]))
-    for height, width in offered:
-        if not (1 <= height <= within and 1 <= width <= within):
-            raise InputError(f"the size {height}×{width} is not within 1 to {within}, the sizes that are decided")
     with _collecting_later():
         data = [_lane_json(lane, offered) for lane in shown]
     columns = _merged([step["name"] for step in one["plan"]] for one in data)
@@ -126,9 +123,11 @@ def scene(
     }
 
 
-def _check_size(size: Any) -> None:
+def _check_size(size: Any, within: int) -> None:
     if not (isinstance(size, tuple | list) and len(size) == 2 and all(type(n) is int for n in size)):
         raise InputError(f"a size is two whole numbers, height and width, as (224, 224), and was given as {size!r:.60}")
+    if not 1 <= min(size) <= max(size) <= within:
+        raise InputError(f"the size {size[0]}×{size[1]} is not within 1 to {within}, the sizes that are decided")
 
 
 # A lane
@@ -148,7 +147,7 @@ def _lane_json(lane: Lane, offered: Sequence[tuple[int, int]]) -> dict[str, Any]
 
 def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
     """A law with everything that is said about it; `known` is what networks with the same first layers share."""
-    data = lawdata.to_json(found)
+    data, sights = lawdata.to_json(found), seen(found)
     with progress(len(data["steps"]) + len(data["paths"]), "explorer", "sentences") as advance:
         heard = Wording(found, data, known, advance)
         sums_of, said_of = heard.sums(), heard.failures()
@@ -166,7 +165,11 @@ def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
         "law": {"shapes": data["shapes"], "steps": steps, "paths": paths},
         "outcomes": _outcomes(found),
         "plan": [steps[place] for place in places.values()],
-        "sights": {name: [sight.words, list(sight.field)] for name, sight in seen(found).items()},
+        "sights": {
+            place: [sights[name].words, list(sights[name].field)]
+            for place in data["paths"][main]["steps"]
+            if (name := steps[place]["name"]) in sights
+        },
     }
 
 
@@ -315,7 +318,8 @@ def _stopping(condition: Tree | None, limit: int) -> str:
     """
     if condition is True:
         return "all that get this far"
-    ways = condition[1:] if isinstance(condition, tuple) and condition[0] == "or" else (condition,)
+    every = condition[1:] if isinstance(condition, tuple) and condition[0] == "or" else (condition,)
+    ways = sorted(every, key=lambda way: sorted(expressions.names_in(way)))
     ends = [_end(way, limit) for way in ways]
     if not all(ends):
         return ""
@@ -355,15 +359,15 @@ def _plan(orders: Iterable[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, An
 
 
 def _merged(orders: Iterable[Iterable[str]]) -> list[str]:
-    """All names in one order, each new one after the name it follows."""
+    """All names in one order, each new one after the name it follows; what shares no name comes last."""
     return list(_merged_by([(name, name) for name in order] for order in orders).values())
 
 
 def _merged_by(orders: Iterable[Iterable[tuple[str, Any]]]) -> dict[str, Any]:
     names: list[str] = []
     first: dict[str, Any] = {}
-    for order in orders:
-        place = 0
+    for order in map(list, orders):
+        place = 0 if any(name in first for name, _ in order) else len(names)
         for name, value in order:
             if name not in first:
                 names.insert(place, name)
@@ -409,7 +413,15 @@ def _presets(shown: Sequence[Lane], size: tuple[int, int], within: int) -> list[
         found += [(larger, larger), (size[0], larger)]
     if PHOTO[0] <= within and min(PHOTO) >= min(size):
         found += [PHOTO]
-    return [*found, *_strip(laws)]
+    return [*found, *_strip(laws), *_rescues(laws, found)]
+
+
+def _rescues(laws: Sequence[Law], found: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """For each network that runs at none of these sizes the first one that it takes."""
+    for one in laws:
+        if one.accepted.any() and not any(_runs(one, size) for size in found):
+            high, wide = _first(one, [i for i, path in enumerate(one.paths) if path.failure is None])
+            yield high, wide
 
 
 def _turns(laws: Sequence[Law], one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -151,6 +151,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         """Two outputs, for JupyterLab looks at no other part of an output that holds a widget it may show."""
+        if self._repr_mimebundle_ is None:
+            raise NotImplementedError  # a closed widget has nothing to show but its repr
         data, about = self._repr_mimebundle_()
         widget = data.pop(WIDGET)
         display(data, raw=True)

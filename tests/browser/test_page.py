@@ -360,6 +360,75 @@ def test_silly_sizes_are_refused_by_the_field_and_by_the_networks(opened):
     expect(opened.lane("Linear head")).to_contain_text("the image is too low: at MaxPool2d features.4")
 
 
+def test_escape_takes_back_what_was_typed(opened):
+    field(opened.page, "Height").fill("77")
+    field(opened.page, "Height").press("Escape")
+    expect(field(opened.page, "Height")).to_have_value("224")
+    expect(opened.page.get_by_role("slider", name="Height")).to_have_value("224")
+
+
+def test_ways_out_of_one_step_say_where_the_whole_network_runs(opened):
+    opened.page.get_by_role("button", name="keep the image square").click()
+    for axis in ("Height", "Width"):
+        field(opened.page, axis).fill("16")
+        field(opened.page, axis).press("Enter")
+    ways = opened.page.get_by_role("region", name="Ways out")
+    expect(ways).to_contain_text("use images of at least 32×32")
+    expect(ways).to_contain_text("Convolutional head as a whole runs where H ≥ 224 and W ≥ 224.")
+
+
+def test_a_cell_that_sees_more_than_the_image_says_so(opened):
+    press_preset(opened.page, "256×256")
+    opened.block("Convolutional head", 33).click()
+    sums = opened.page.locator(".sums")
+    expect(sums).to_contain_text("sees 404×404 pixels of the image; cells lie 32 pixels apart, the same at every size")
+    expect(sums).to_contain_text("this image has 256×256, the rest is padding")
+
+
+class Sequences(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4)
+
+    def forward(self, x):
+        return self.lstm(x)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Sequences(),
+        nn.ReLU(),
+        nn.Sequential(nn.Conv2d(3, 8, 5), nn.Conv2d(16, 8, 3)),
+        nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10)),
+        nn.Conv2d(3, 4, 3, padding=100),
+    ],
+    ids=["refused at once", "bars only", "channels", "last", "mostly padding"],
+)
+def test_odd_networks_are_drawn_whole_and_without_an_error(browser, tmp_path, net):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    shown = Opened(context, save_page(tmp_path / "odd.html", net, within=256), "#h=200&w=200")
+    lanes = shown.page.locator(".lanes")
+    expect(lanes.locator(".block .face").first).to_be_visible()
+    room = lanes.bounding_box()
+    for part in lanes.locator(".block :is(.face, .top, .flank, .mark)").all():
+        box = part.bounding_box()
+        assert box is None or (room["x"] <= box["x"] and box["x"] + box["width"] <= room["x"] + room["width"])
+    assert shown.errors == []
+    context.close()
+
+
+@pytest.mark.parametrize("landscape", [False, True])
+def test_on_paper_the_table_is_not_cut_off(browser, saved, landscape):
+    wide, high = (1123, 794) if landscape else (794, 1123)  # A4 in CSS pixels, without its margins
+    context = browser.new_context(viewport={"width": wide - 76, "height": high - 76})
+    shown = Opened(context, saved, "#h=256&w=256")
+    shown.page.get_by_role("button", name="Table").click()
+    shown.page.emulate_media(media="print")
+    assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+
+
 def test_the_sentence_that_changes_is_told(opened):
     press_preset(opened.page, "256×256")
     expect(opened.page.get_by_role("status")).to_contain_text("Linear head stops at classifier.0")

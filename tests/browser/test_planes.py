@@ -171,6 +171,7 @@ def test_each_row_leads_to_a_size_of_its_region(opened, saved, label, start):
         (CONV, "runs", (100, 300), (224, 300)),
         (CONV, "classifier.0", (300, 300), (300, 223)),
         (CONV, "features.30", (256, 256), (256, 31)),
+        (CONV, "features.30", (40, 400), (31, 400)),
         (CONV, "runs", (250, 300), (250, 300)),
     ],
 )
@@ -264,6 +265,22 @@ def test_on_paper_nothing_is_folded(opened, saved):
     page = opened(saved, "#h=1&w=1")
     page.emulate_media(media="print")
     assert all(row.is_visible() for row in rows(plane(page, LINEAR)))
+
+
+def test_on_paper_a_long_legend_is_whole(own):
+    page = own(nn.Sequential(*[nn.Conv2d(3, 3, 3, 1 + (i % 4 == 0)) for i in range(24)]))
+    page.emulate_media(media="print")
+    lists = page.locator(".legend ul").evaluate_all("all => all.map(e => [e.scrollHeight, e.clientHeight])")
+    assert max(high for high, _ in lists) > 400 and all(high <= room for high, room in lists)
+
+
+def test_a_plane_that_is_left_speaks_of_no_other_size(opened, saved):
+    page = opened(saved)
+    area = plane(page, LINEAR).get_by_role("application")
+    area.hover()
+    expect(area).to_have_attribute("title", re.compile(".*stops at.*"))
+    page.mouse.move(2, 2)
+    expect(area).to_have_attribute("title", "")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

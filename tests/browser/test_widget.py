@@ -420,6 +420,13 @@ def test_a_trusted_notebook_without_its_kernel_shows_the_page(lab, pair):
     expect(pages).to_have_count(0)
 
 
+def test_a_closed_explorer_is_shown_as_text(lab):
+    put(lab, "closed.ipynb", notebook(f"{MAKE}\nview.close()\nview"))
+    lab.open("closed.ipynb")
+    lab.run_all()
+    expect(lab.page.locator(".jp-OutputArea-output").last).to_contain_text("An image of 32×32: Linear gives 1×10;")
+
+
 RUNS, EMPTY = (
     5,
     """
