@@ -1376,7 +1376,8 @@ function axisOf({ row: { window }, failed, outputs }, map, i) {
   const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
   const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
   const inside = clamp(shown - before, 0, map[2 + i]), reach = Math.max(shown, (fits - 1) * stride + span);
-  const known = { size: Math.min(map[2 + i], reach - before), end: Math.min(end, reach) }; // no more: it is kept longer
+  // only as much as is drawn: another size that is drawn the same keeps the picture
+  const known = { size: Math.min(map[2 + i], reach - before), end: Math.min(end, reach) };
   return {
     ...known, before, inside, shown, kernel, dilation, span, stride, fits, more: cells > shown, beyond: made > fits,
   };

@@ -59,7 +59,7 @@ def save_page(
 
 
 def html(data: Mapping[str, Any], static: str, title: str) -> str:
-    """A page around a scene; `static` is what stands in it where scripts are switched off."""
+    """A page around a scene; `static` is what stands in it where scripts do not run."""
     script = f"{source('explorer.js')}{source('page.js')}"
     style = f"{_PAGE}{source('explorer.css')}"
     allowed = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:"
@@ -69,7 +69,7 @@ def html(data: Mapping[str, Any], static: str, title: str) -> str:
         f"<meta http-equiv=\"Content-Security-Policy\" content=\"{allowed}; base-uri 'none'; form-action 'none'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{name}</h1>\n"
-        f'<div id="explorer"><noscript>{static}</noscript></div>\n</main>\n'
+        f'<div id="explorer">{static}</div>\n</main>\n'
         f'<script type="application/json" id="scene">{embedded(data)}</script>\n'
         f'<script type="module">{script}</script>\n</body>\n</html>\n'
     )
@@ -94,8 +94,8 @@ _PAGE = """
 body { margin: 0; background: #fff; color: #1b1b1b; font: 14px/1.45 system-ui, sans-serif; }
 main { max-width: 2200px; margin: 0 auto; padding: 10px 16px 24px; }
 h1 { font-size: 20px; margin: 2px 0 10px; overflow-wrap: anywhere; }
-noscript img { max-width: 100%; height: auto; }
-noscript table { border-collapse: collapse; }
-noscript table :is(th, td, caption) { padding: 1px 18px 1px 0; text-align: left; }
+#explorer > img { max-width: 100%; height: auto; }
+#explorer > table { border-collapse: collapse; }
+#explorer > table :is(th, td, caption) { padding: 1px 18px 1px 0; text-align: left; }
 @media screen and (prefers-color-scheme: dark) { body { background: #151618; color: #e8e8e8; } }
 """
