@@ -81,7 +81,7 @@ class Outcome:
         step: where the network stops; None if it runs.
         output: what it returns, with trees for sizes.
         condition: which sizes; of those that get as far as `step`, if there is one. None where no formula says it.
-        sizes: `condition` solved, "" where no short phrase says it.
+        sizes: `condition` solved, as "H ≥ 5 and W ≥ 5" or "H or W < 5"; "" where no short phrase says it.
         paths: indices into the law's paths.
         example: one of the sizes.
     """
@@ -312,7 +312,7 @@ def _outcome(law: Law, grid: _Grid, group: Sequence[int]) -> Outcome:
     step = None if paths[0].failure is None else paths[0].formulas[-1]
     chosen = _why(law, grid, group, step)
     condition = None if chosen is None else _rewritten(expressions.both(chosen), known)
-    sizes = "" if step is not None or chosen is None else _said(law, chosen)
+    sizes = _said(law, chosen) if step is None else _stopping(condition, law.within)
     total, output = sum(path.count for path in paths), _in_trees(paths[0].output, known)
     return Outcome(step, output, condition, sizes, tuple(group), total, paths[0].start)
 
@@ -344,11 +344,43 @@ def _reaching(law: Law, step: Step) -> list[int]:
     return [i for i, path in enumerate(law.paths) if any(one.name == step.name for one in path.formulas)]
 
 
-def _said(law: Law, chosen: Sequence[Tree]) -> str:
+def _said(law: Law, chosen: Sequence[Tree] | None) -> str:
+    if chosen is None:
+        return ""
     if not chosen:
         return "every size"
     asked = [requirement for requirement in law.requirements if requirement.condition in chosen]
     return _solved(asked) if len({r.condition for r in asked}) == len(chosen) else ""
+
+
+def _stopping(condition: Tree | None, within: Mapping[str, int]) -> str:
+    """A rule that refuses small sizes alone, solved for the sizes of a law; "" for any other.
+
+    >>> _stopping(("or", ("<", ("//", "H", 32), 7), ("<", ("//", "W", 32), 7)), {"H": 512, "W": 512})
+    'H or W < 224'
+    """
+    if condition is True:
+        return "all that get this far"
+    every = condition[1:] if isinstance(condition, tuple) and condition[0] == "or" else (condition,)
+    ways = sorted(every, key=lambda way: sorted(expressions.names_in(way)))
+    ends = [_end(way, within) for way in ways]
+    if not all(ends):
+        return ""
+    names = [" and ".join(expressions.names_in(way)) for way in ways]
+    if len(set(ends)) == 1:
+        return f"{' or '.join(names)} < {ends[0]}"
+    return " or ".join(f"{name} < {end}" for name, end in zip(names, ends, strict=True))
+
+
+def _end(condition: Tree | None, within: Mapping[str, int]) -> int:
+    """The first size of an axis that a condition does not hold for, where it holds for all smaller ones alone; or 0."""
+    if not isinstance(condition, tuple) or len(names := expressions.names_in(condition)) != 1:
+        return 0
+    (name,) = names
+    limit = within[name]
+    holds = np.broadcast_to(expressions.on_grid(condition, {name: np.arange(1, limit + 1)}), limit)
+    end = int(holds.sum())
+    return end + 1 if holds[:end].all() and 0 < end < limit else 0
 
 
 class _Grid:

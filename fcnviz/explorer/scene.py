@@ -20,7 +20,6 @@ from fcnviz import expressions, lawdata, lawtable, models, templates
 from fcnviz.errors import InputError, LawError
 from fcnviz.explorer.sight import seen
 from fcnviz.explorer.wording import Said, Wording, sums
-from fcnviz.expressions import Tree
 from fcnviz.law import Law, law
 from fcnviz.nested import leaves
 from fcnviz.palette import colours
@@ -289,7 +288,7 @@ def _outcomes(found: Law) -> list[dict[str, Any]]:
             "name": "" if one.step is None else one.step.name,
             "output": lawtable.written(one.output) if one.step is None else "",
             "rule": "" if one.condition in (None, True) else expressions.text(one.condition),
-            "sizes": one.sizes if one.step is None else _stopping(one.condition, max(found.within.values())),
+            "sizes": one.sizes,
             "colour": next(blue if one.step is None else brown),
             "paths": list(one.paths),
             "count": one.count,
@@ -308,34 +307,6 @@ def _first(found: Law, paths: Sequence[int]) -> list[int]:
     most, high, wide = next(ring for ring in rings if (ring[1] | ring[2]).any())
     least = most - int((high | wide).argmax())
     return [most, least] if high[most - least] else [least, most]
-
-
-def _stopping(condition: Tree | None, limit: int) -> str:
-    """A rule that refuses small sizes alone, solved for sizes up to a limit; "" for any other.
-
-    >>> _stopping(("or", ("<", ("//", "H", 32), 7), ("<", ("//", "W", 32), 7)), 512)
-    'H or W < 224'
-    """
-    if condition is True:
-        return "all that get this far"
-    every = condition[1:] if isinstance(condition, tuple) and condition[0] == "or" else (condition,)
-    ways = sorted(every, key=lambda way: sorted(expressions.names_in(way)))
-    ends = [_end(way, limit) for way in ways]
-    if not all(ends):
-        return ""
-    names = [" and ".join(expressions.names_in(way)) for way in ways]
-    if len(set(ends)) == 1:
-        return f"{' or '.join(names)} < {ends[0]}"
-    return " or ".join(f"{name} < {end}" for name, end in zip(names, ends, strict=True))
-
-
-def _end(condition: Tree | None, limit: int) -> int:
-    """The first size of an axis that a condition does not hold for, where it holds for all smaller ones alone; or 0."""
-    if not isinstance(condition, tuple) or len(names := expressions.names_in(condition)) != 1:
-        return 0
-    holds = np.broadcast_to(expressions.on_grid(condition, {name: np.arange(1, limit + 1) for name in names}), limit)
-    end = int(holds.sum())
-    return end + 1 if holds[:end].all() and 0 < end < limit else 0
 
 
 # Columns and stages
