@@ -116,11 +116,13 @@ export class Lane {
       : new Map(Object.entries(data.traces ?? {}).map(([k, law]) => [k, this.prepared(law)]));
     this.law = data.law ? this.prepared(data.law) : null;
     this.refused = new Map();
-    this.follow(data.plan);
+    this.follow(data);
   }
 
   /** The steps this network is known to take. */
-  follow(plan) { this.plan = new Map(plan.map((row) => [row.name, row])); }
+  follow({ law, plan }) {
+    this.plan = new Map((law ? plan.map((place) => law.steps[place]) : plan).map((row) => [row.name, row]));
+  }
 
   prepared(law) {
     const shapes = law.shapes.map((trees) =>
@@ -818,7 +820,7 @@ class View {
     const name = this.scene.columns[this.step], held = this.blocks.node.contains(this.root.getRootNode().activeElement);
     this.scene = scene;
     this.step = Math.max(0, scene.columns.indexOf(name));
-    this.lanes.forEach((lane, i) => lane.follow(scene.lanes[i].plan));
+    this.lanes.forEach((lane, i) => lane.follow(scene.lanes[i]));
     cancelAnimationFrame(this.blocks.frame);
     const blocks = new Lanes(this);
     this.blocks.node.replaceWith(blocks.node);
@@ -1268,14 +1270,16 @@ class Panel {
 
   /** The picture of a window is kept, and comes to rest, where another size would be drawn the same. */
   slide(lane, step, facts) {
-    const plan = step ? planned(step, facts) : null, key = JSON.stringify([step?.row.name, plan]);
-    const kept = this.slides.get(lane);
+    const plan = step ? planned(step, facts) : null, kept = this.slides.get(lane);
+    const key = JSON.stringify([step?.row.name, plan], (name, value) => (name === "whole" ? undefined : value));
     kept?.slide?.stop();
-    if (kept?.key !== key) {
-      const say = (words) => this.view.say(words);
-      this.slides.set(lane, { key, slide: plan && (plan.axes ? new Slide(plan, say) : counted(plan)) });
+    if (kept?.key === key && !kept.slide?.walked) {
+      if (plan?.axes) kept.slide.axes = plan.axes;
+      return kept.slide?.node ?? null;
     }
-    return this.slides.get(lane).slide?.node ?? null;
+    const slide = plan && (plan.axes ? new Slide(plan, (words) => this.view.say(words)) : counted(plan));
+    this.slides.set(lane, { key, slide });
+    return slide?.node ?? null;
   }
 
   sums(row, h, w) {
@@ -1348,7 +1352,7 @@ function card() {
 
 const plain = (field = []) => field.map((piece) => piece.text).join("");
 
-// The window on the map: where it stands, and which cell it makes. Of a large map the first corner.
+// The window on the map: where it stands, and which cell it makes. Of a large map a part, at first the corner.
 
 const CORNER = 9, CELL = 12, WORDS = ["row", "column"];
 const HANDLED =
@@ -1367,24 +1371,29 @@ function stands({ row: { window, operation }, failed, outputs }, map) {
   return known && map?.length === 4 && operation !== "conv_transpose" && (failed || outputs[0].length === 4);
 }
 
-/** One axis of a window on a map: how many cells are drawn, and at how many of its places it can be seen. */
+/** One axis of a window on a map: how many cells are drawn, of how many, and which at first. */
 function axisOf({ row: { window }, failed, outputs }, map, i) {
-  const [before, after] = window.pads?.[i] ?? padding(window, i), end = before + map[2 + i] + after;
+  const [before, after] = window.pads?.[i] ?? padding(window, i), size = map[2 + i], end = before + size + after;
   const [kernel, dilation, stride] = [window.kernel[i], window.dilation[i], window.stride[i]];
   const span = dilation * (kernel - 1) + 1, made = failed ? 0 : outputs[0].at(i - 2).value;
   const cells = made ? Math.max(end, (made - 1) * stride + span) : end; // in ceil mode the last window hangs over
   const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
   const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
-  const inside = clamp(shown - before, 0, map[2 + i]), reach = Math.max(shown, (fits - 1) * stride + span);
-  // only as much as is drawn: another size that is drawn the same keeps the picture
-  const known = { size: Math.min(map[2 + i], reach - before), end: Math.min(end, reach) };
-  return {
-    ...known, before, inside, shown, kernel, dilation, span, stride, fits, more: cells > shown, beyond: made > fits,
-  };
+  const start = before < shown - 1 ? 0 : clamp(Math.floor((before - 2) / stride), 0, made - fits); // wide padding
+  const axis = { before, kernel, dilation, span, stride, shown, fits, start, whole: { size, end, cells, made } };
+  return { ...axis, part: partOf(axis, start) }; // another size that is drawn the same keeps the picture
+}
+
+/** What is drawn of an axis from one place of the window on: of the padded map, and of the map itself. */
+function partOf({ before, span, stride, shown, fits, whole: { size, end, cells, made } }, first) {
+  const from = first * stride, drawn = Math.min(shown, cells - from), reach = Math.max(drawn, (fits - 1) * stride + span);
+  const [low, high] = [before, before + size].map((edge) => clamp(edge - from, 0, drawn));
+  const hidden = { before: from > 0, after: cells - from > drawn, made: made > first + fits };
+  return { drawn, low, high, hidden, edges: [before + size, end].map((edge) => Math.min(edge - from, reach)) };
 }
 
 /** Which cells of an axis the window reads where it makes a cell: in words, counted from 1. */
-function reads({ size, end, before, kernel, dilation, stride }, word, place) {
+function reads({ before, kernel, dilation, stride, whole: { size, end } }, word, place) {
   const all = Array.from({ length: kernel }, (_, i) => place * stride + i * dilation - before + 1);
   const between = (low, high) => all.filter((cell) => cell >= low && cell <= high), cells = between(1, size);
   const steps = dilation > 1 ? ` in steps of ${dilation}` : "";
@@ -1398,8 +1407,11 @@ function reads({ size, end, before, kernel, dilation, stride }, word, place) {
   return `${word === "row" ? "output " : ""}${word} ${place + 1} ← ${parts.filter(Boolean).join(", ")}`;
 }
 
-/** The place nearest to a cell at which the window can stand: it covers the cell, if any does. */
+/** The place in sight nearest to a cell at which the window can stand: it covers the cell, if any does. */
 const nearest = ({ span, stride, fits }, cell) => clamp(Math.round((cell - (span - 1) / 2) / stride), 0, fits - 1);
+/** From which place on a part of an axis is drawn that has the place in it: on the way there, the next part. */
+const turned = ({ fits, whole: { made } }, first, place) =>
+  place >= first && place < first + fits ? first : clamp(place < first ? place - fits + 1 : place, 0, made - fits);
 const isWithin = (cells, sizes) => cells.every((cell, i) => cell >= 0 && cell < sizes[i]);
 
 /** The cells that a window with gaps reads, as far as it is drawn; no path without gaps. */
@@ -1413,32 +1425,42 @@ function gaps([down, across], cell) {
 class Slide {
   constructor({ axes, failed }, say) {
     Object.assign(this, { axes, failed, say });
-    this.shown = axes.map((axis) => axis.shown);
+    this.first = axes.map((axis) => axis.start);
     this.fits = axes.map((axis) => axis.fits);
-    this.cell = Math.min(CELL, 150 / Math.max(...this.shown, ...axes.map((axis) => Math.min(axis.span, 30))));
+    this.cell = Math.min(CELL, 150 / Math.max(...axes.flatMap((axis) => [axis.shown, Math.min(axis.span, 30)])));
     this.picture = this.draw();
-    this.lines = failed ? [] : axes.map((axis, i) => this.line(axis, WORDS[i]));
+    this.lines = failed ? [] : WORDS.map((word) => ({ word, text: html("span"), node: html("span", { class: "reads" }) }));
+    this.lines.forEach(({ node, text }) => node.append(text));
     this.node = html("div", { class: "look" }, this.picture, ...this.told());
-    this.stand([0, 0]);
+    this.keepRoom();
+    this.stand(this.first);
     this.go();
   }
 
-  /** What the window reads on an axis; `room` is kept for the longest that can be said, so that nothing jumps. */
-  line(axis, word) {
-    const all = Array.from({ length: axis.fits }, (_, place) => reads(axis, word, place));
-    const room = all.reduce((long, one) => (one.length > long.length ? one : long));
-    return { room, text: html("span"), at: (place) => all[place] };
+  /** Whether another part is drawn than at first. */
+  get walked() { return this.axes.some((axis, i) => axis.start !== this.first[i]); }
+
+  /** Whether there is anything to move to; with one place only, or none, there is not. */
+  get moves() { return this.axes.some(({ whole }) => whole.made > 1) && !this.failed; }
+
+  /** Whether some of it is out of sight. */
+  get goesOn() { return this.axes.some(({ fits, whole }) => whole.made > fits); }
+
+  /** Room for the longest that can be said of an axis, so that nothing jumps. */
+  keepRoom() {
+    this.lines.forEach(({ word, node }, i) => {
+      const axis = this.axes[i], { made } = axis.whole;
+      const all = Array.from({ length: Math.min(made, 60) }, (_, n) => reads(axis, word, n < 30 ? n : made - 60 + n));
+      set(node, { "data-room": all.reduce((long, one) => (one.length > long.length ? one : long)) });
+    });
   }
 
   told() {
-    const hint = this.moves ? html("span", { class: "hint", text: "point at a cell or use the arrow keys" }) : null;
-    const lines = this.lines.map(({ room, text }) => html("span", { class: "reads", "data-room": room }, text));
-    return lines.length ? [html("p", { class: "line" }, ...lines, hint)] : [];
+    const hint = `point at a cell or use the arrow keys${this.goesOn ? "; the dots lead on" : ""}`;
+    const last = this.moves ? html("span", { class: "hint", text: hint }) : null;
+    return this.lines.length ? [html("p", { class: "line" }, ...this.lines.map(({ node }) => node), last)] : [];
   }
 
-  get moves() { return this.fits[0] * this.fits[1] > 1; }
-
-  /** With one place only, or none, there is nothing to move. */
   handles() {
     if (!this.moves) return { "aria-hidden": true };
     const point = (event) => this.point(event);
@@ -1453,82 +1475,97 @@ class Slide {
   }
 
   draw() {
-    const { cell, shown, axes, fits } = this, [high, wide] = shown.map((cells) => cells * cell);
-    const reach = axes.map((axis) => Math.min(axis.span, 30) * cell), gap = axes[1].more ? 44 : 34;
+    const { cell, axes, fits } = this, [high, wide] = axes.map((axis) => axis.shown * cell);
+    const reach = axes.map((axis) => Math.min(axis.span, 30) * cell), gap = axes[1].part.hidden.after ? 44 : 34;
     this.taps = gaps(axes, cell);
     this.frame = svg("rect", { class: this.taps ? "window sparse" : "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
-    const left = (this.left = Math.max(wide, reach[1]) + gap), inner = this.inside();
-    const output = this.failed ? [] : this.output(left, high);
-    const width = left + (this.failed ? -gap : fits[1] * cell) + (axes[1].beyond ? 18 : 4);
-    const height = Math.max(high, reach[0], fits[0] * cell) + (axes.some((axis) => axis.more || axis.beyond) ? 16 : 4);
+    const left = (this.left = Math.max(wide, reach[1]) + gap), onward = axes.map(({ part }) => part.hidden.made);
+    const rim = (this.rim = this.goesOn ? 18 : 2);
+    const width = rim + left + (this.failed ? -gap : fits[1] * cell) + (onward[1] ? 16 : 2);
+    const below = axes.some(({ part }) => part.hidden.after || part.hidden.made) ? 16 : 2;
+    const height = rim + Math.max(high, reach[0], fits[0] * cell) + below;
+    this.map = svg("g");
+    this.dots = svg("g");
+    this.look();
     return svg(
       "svg",
       {
         class: this.failed ? "slide broken" : "slide",
         width,
         height,
-        viewBox: `-2 -2 ${width} ${height}`,
+        viewBox: `${-rim} ${-rim} ${width} ${height}`,
         ...this.handles(),
       },
-      squares(shown, cell, "pad"),
-      inner,
-      more(shown, axes.map((axis) => axis.more), cell),
+      this.map,
       this.frame,
       this.taps,
-      ...output,
+      ...(this.failed ? [] : this.output(left, high)),
     );
   }
 
   /** An arrow, and the cells that the window makes. */
   output(left, high) {
-    const { cell, fits, axes } = this, start = left - 30;
+    const at = { transform: `translate(${left} 0)` };
     return [
-      svg("path", { class: "arrow", d: `M${start} ${high / 2}h20m-4 -4l5 4l-5 4` }),
-      svg(
-        "g",
-        { transform: `translate(${left} 0)` },
-        squares(fits, cell, "output"),
-        this.made,
-        more(fits, axes.map((axis) => axis.beyond), cell),
-      ),
+      svg("path", { class: "arrow", d: `M${left - 30} ${high / 2}h20m-4 -4l5 4l-5 4` }),
+      svg("g", at, squares(this.fits, this.cell, "output"), this.made, this.dots),
     ];
   }
 
-  /** The map itself within its padding. */
-  inside() {
-    const [top, left] = this.axes.map((axis) => axis.before * this.cell);
-    const map = squares(this.axes.map((axis) => axis.inside), this.cell, "input");
-    return svg("g", { transform: `translate(${left} ${top})` }, map);
+  /** The part of the map that is in sight, within its padding, and dots where there is more. */
+  look() {
+    const { cell, axes, first, fits } = this, parts = axes.map((axis, i) => partOf(axis, first[i]));
+    const [top, left] = parts.map(({ low }) => low * cell), drawn = parts.map((part) => part.drawn);
+    const inside = squares(parts.map(({ low, high }) => high - low), cell, "input");
+    const lead = (i, way) => (this.goesOn ? () => this.turn(i, way) : null);
+    this.map.replaceChildren(
+      squares(drawn, cell, "pad"),
+      svg("g", { transform: `translate(${left} ${top})` }, inside),
+      more(drawn, parts.map(({ hidden }) => [hidden.before, hidden.after]), cell, lead),
+    );
+    this.dots.replaceChildren(more(fits, parts.map(({ hidden }) => [false, hidden.made]), cell, lead));
   }
 
-  /** Once over the places that can be seen; standing still for those who want no motion. */
+  /** Once over the places in sight; standing still for those who want no motion. */
   go() {
     this.stop();
     if (!this.moves || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const [down, across] = this.fits, last = Math.min(down, Math.max(1, Math.floor(12 / across))) * across - 1;
+    const [top, left] = this.first;
     let i = 0;
-    this.stand([0, 0]);
+    this.stand(this.first);
     this.timer = setInterval(() => {
       i++;
-      this.stand([Math.floor(i / across), i % across]);
+      this.stand([top + Math.floor(i / across), left + (i % across)]);
       if (i >= last) this.stop();
     }, 380);
   }
 
   stand(place) {
-    const [y, x] = (this.place = place), { cell, axes } = this;
+    this.place = place;
+    const { cell, axes } = this, [y, x] = place.map((one, i) => one - this.first[i]);
     const there = `translate(${x * axes[1].stride * cell}px,${y * axes[0].stride * cell}px)`;
     for (const node of [this.frame, this.taps]) if (node) node.style.transform = there;
     this.made.style.transform = `translate(${x * cell}px,${y * cell}px)`;
-    this.lines.forEach(({ text, at }, i) => set(text, { text: at(place[i]) }));
+    this.lines.forEach(({ word, text }, i) => set(text, { text: reads(axes[i], word, place[i]) }));
   }
 
-  /** The student moves the window: it plays no longer, and says where it stands. */
-  take(place) {
+  /** The student moves the window, with the part in sight where it leaves that: it plays no longer, and says where. */
+  take(asked) {
     this.stop();
+    const { axes, first } = this, place = asked.map((one, i) => clamp(one, 0, axes[i].whole.made - 1));
+    this.first = place.map((one, i) => turned(axes[i], first[i], one));
+    if (String(this.first) !== String(first)) this.look();
+    this.keepRoom();
     this.stand(place);
     this.say(() => this.lines.map(({ text }) => text.textContent).join("; "));
+  }
+
+  /** On to the next part of an axis, or back to the one before. */
+  turn(i, way) {
+    const { first, fits } = this, next = way > 0 ? first[i] + fits[i] : first[i] - 1;
+    this.take(this.place.map((one, axis) => (axis === i ? next : one)));
   }
 
   /** A pointer takes over at each cell that it comes to; while a mouse rests there, a click plays again. */
@@ -1541,20 +1578,21 @@ class Slide {
 
   /** Where the window stands for a point of the picture: on a cell that it makes, or on one of the map; else null. */
   placeAt({ clientX, clientY }) {
-    const { cell, left, axes, fits, shown, picture } = this, box = picture.getBoundingClientRect();
+    const { cell, left, axes, fits, first, picture, rim } = this, box = picture.getBoundingClientRect();
     const zoom = picture.width.baseVal.value / box.width;
-    const [y, x] = [clientY - box.top, clientX - box.left].map((pixels) => pixels * zoom - 2);
+    const [y, x] = [clientY - box.top, clientX - box.left].map((pixels) => pixels * zoom - rim);
     const [made, read] = [[y, x - left], [y, x]].map((at) => at.map((pixels) => Math.floor(pixels / cell)));
-    if (isWithin(made, fits)) return made;
-    return isWithin(read, shown) ? read.map((one, i) => nearest(axes[i], one)) : null;
+    const found = isWithin(made, fits) ? made
+      : isWithin(read, axes.map((axis) => axis.shown)) ? read.map((one, i) => nearest(axes[i], one)) : null;
+    return found?.map((one, i) => one + first[i]) ?? null;
   }
 
   key(event) {
-    const [y, x] = this.place, ends = this.fits.map((cells) => cells - 1);
-    const across = { ArrowRight: [y, x + 1], ArrowLeft: [y, x - 1], Home: [0, 0], End: ends };
+    const [y, x] = this.place, end = this.axes.map(({ whole }) => whole.made - 1);
+    const across = { ArrowRight: [y, x + 1], ArrowLeft: [y, x - 1], Home: [0, 0], End: end };
     const place = { ...across, ArrowDown: [y + 1, x], ArrowUp: [y - 1, x] }[event.key];
     if (event.altKey || event.ctrlKey || event.metaKey || (!place && event.key !== "Enter")) return;
-    if (place) this.take(place.map((cell, i) => clamp(cell, 0, ends[i]))); else this.go();
+    if (place) this.take(place); else this.go();
     event.preventDefault();
   }
 
@@ -1576,15 +1614,19 @@ function squares([high, wide], cell, kind) {
   return svg("g", { class: kind }, svg("rect", { width: wide * cell, height: high * cell }), svg("path", { d: path }));
 }
 
-/** Dots where a map goes on. */
-function more(shown, [down, right], cell) {
+/** Dots where a map goes on, before and after; pressed, they lead there. */
+function more(shown, hidden, cell, lead) {
   const [h, w] = shown.map((cells) => cells * cell);
-  return svg(
-    "g",
-    { class: "more" },
-    right ? svg("text", { x: w + 7, y: h / 2, text: "…" }) : "",
-    down ? svg("text", { x: w / 2, y: h + 9, text: "⋮" }) : "",
-  );
+  const dots = ([y, x, glyph], i, way) => {
+    const act = lead(i, way);
+    if (!act) return svg("text", { x, y, text: glyph });
+    const press = (event) => { event.stopPropagation(); act(); };
+    const area = svg("rect", { x: i ? x - 9 : 0, y: i ? 0 : y - 9, width: i ? 18 : w, height: i ? h : 18 });
+    return svg("g", { class: "onward", on: { click: press } }, area, svg("text", { x, y, text: glyph }));
+  };
+  const ends = [[[-9, w / 2, "⋮"], [h + 9, w / 2, "⋮"]], [[h / 2, -9, "…"], [h / 2, w + 9, "…"]]];
+  const all = hidden.flatMap((pair, i) => pair.map((on, end) => (on ? dots(ends[i][end], i, end ? 1 : -1) : null)));
+  return svg("g", { class: "more" }, ...all);
 }
 
 /** Of a Linear the map that was flattened before it, if that is small, and how many numbers it has columns for. */

@@ -110,7 +110,7 @@ def scene(
     offered = list(dict.fromkeys([size, *(_presets(shown, size, within) if presets is None else presets)]))
     with _collecting_later():
         data = [_lane_json(lane, offered) for lane in shown]
-    columns = _merged([step["name"] for step in one["plan"]] for one in data)
+    columns = _merged(map(_names, data))
     return {
         "channels": shown[0].shape[1],
         "size": list(size),
@@ -163,7 +163,7 @@ def _law_json(found: Law, known: dict[str, Any]) -> dict[str, Any]:
     return {
         "law": {"shapes": data["shapes"], "steps": steps, "paths": paths},
         "outcomes": _outcomes(found),
-        "plan": [steps[place] for place in places.values()],
+        "plan": list(places.values()),
         "sights": {
             place: [sights[name].words, list(sights[name].field)]
             for place in data["paths"][main]["steps"]
@@ -319,8 +319,17 @@ def grown(data: Mapping[str, Any], place: int, steps: Sequence[Mapping[str, Any]
     if len(plan) == len(own["plan"]):
         return dict(data)
     rows = [{**one, "plan": plan} if one is own else one for one in data["lanes"]]
-    columns = _merged([step["name"] for step in one["plan"]] for one in rows)
+    columns = _merged(map(_names, rows))
     return {**data, "columns": columns, "stages": _stages(columns, rows), "lanes": rows}
+
+
+def _planned(lane: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All steps of a lane in one order: a plan has them, or where there is a law their places in it."""
+    return [lane["law"]["steps"][place] for place in lane["plan"]] if lane["law"] else lane["plan"]
+
+
+def _names(lane: Mapping[str, Any]) -> list[str]:
+    return [step["name"] for step in _planned(lane)]
 
 
 def _plan(orders: Iterable[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
@@ -352,7 +361,7 @@ _SHRINKS = ("max_pool", "avg_pool", "lp_pool", "adaptive_pool")
 
 def _stages(columns: Sequence[str], data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Neighbouring columns of one container; a pooling ends a stage."""
-    ends = {step["name"] for one in data for step in one["plan"] if step.get("operation") in _SHRINKS}
+    ends = {step["name"] for one in data for step in _planned(one) if step.get("operation") in _SHRINKS}
     groups: list[list[str]] = []
     for name in columns:
         if not groups or groups[-1][-1] in ends or _home(groups[-1][-1]) != _home(name):

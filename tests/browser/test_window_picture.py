@@ -25,6 +25,8 @@ LAYERS = {
     "max": nn.MaxPool2d(2, ceil_mode=True),
     "sparse": nn.MaxPool2d(2, 1, padding=1, dilation=3),
 }
+FAR_HIGH, FAR_WIDE = 40, 31  # of which only a part is drawn
+FAR = f"#h={FAR_HIGH}&w={FAR_WIDE}"
 CELL = 12  # pixels of a cell drawn in full size
 
 
@@ -32,6 +34,7 @@ CELL = 12  # pixels of a cell drawn in full size
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("windows")
     paths = {name: save_page(folder / f"{name}.html", net, (HIGH, WIDE), within=40) for name, net in LAYERS.items()}
+    paths["wide"] = save_page(folder / "wide.html", nn.Conv2d(3, 4, 3, padding=100), (20, 24), within=40, presets=[])
     net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.MaxPool2d(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 2, 1))
     paths["net"] = save_page(folder / "net.html", net, (24, 12), within=40, presets=[(24, 12), (5, 5), (4, 4), (9, 6)])
     return paths
@@ -88,13 +91,13 @@ def listed(line):
     return list(range(first, (last or first) + 1, step or 1))
 
 
-def read(layer, axis):
+def read(layer, axis, size=(HIGH, WIDE)):
     """Of torch: for each row (axis 2) or column (axis 3) of the output those of the map that it depends on."""
     for weight in layer.parameters():
         nn.init.constant_(weight, float(weight.dim() > 1))
     reached = []
-    for cell in range((HIGH, WIDE)[axis - 2]):
-        x = torch.zeros(1, 3, HIGH, WIDE)
+    for cell in range(size[axis - 2]):
+        x = torch.zeros(1, 3, *size)
         x.select(axis, cell).fill_(1)
         reached.append(layer(x)[0].sum((0, 5 - axis - 1)) > 0)
     return [[i + 1 for i, row in enumerate(reached) if row[made]] for made in range(len(reached[0]))]
@@ -125,7 +128,7 @@ def test_the_line_names_the_rows_and_columns_that_a_cell_depends_on(opened, name
         ("padding", [], ["output row 1 ← padding, rows 1–2", "column 1 ← padding, columns 1–2"]),
         ("padding", ["End"], ["output row 7 ← rows 6–7, padding", "column 6 ← columns 5–6, padding"]),
         ("stride", ["ArrowDown", "ArrowRight"], ["output row 2 ← rows 3–5", "column 2 ← columns 3–4"]),
-        ("gaps", ["End"], ["output row 5 ← rows 3–7 in steps of 2", "column 6 ← columns 5–6, padding"]),
+        ("gaps", ["End"], ["output row 7 ← rows 5–7 in steps of 2, padding", "column 6 ← columns 5–6, padding"]),
         ("even", ["End"], ["output row 7 ← row 7, padding", "column 6 ← column 6, padding"]),
         ("max", ["End"], ["output row 4 ← row 7, beyond the edge", "column 3 ← columns 5–6"]),
         ("sparse", [], ["output row 1 ← padding, row 3", "column 1 ← padding, column 3"]),
@@ -327,6 +330,138 @@ def test_two_on_one_page_leave_each_other_alone_and_leave_nothing_behind(browser
     assert page.evaluate("running()") == 0
     assert page.evaluate("document.body.textContent.trim()") == ""
     page.close()
+
+
+# --- Of a large map, part after part
+
+
+def parts(page):
+    """The rectangles of the picture in cells, counted from the corner of the padded map: top, left, bottom, right."""
+    kinds = "all => all.map(e => { const b = e.getBoundingClientRect(); return [b.top, b.left, b.bottom, b.right]; })"
+    named = {"pad": ".pad rect", "map": ".input rect", "window": ".window", "output": ".output rect", "made": ".made"}
+    found = {name: page.locator(f".slide {which}").evaluate_all(kinds)[0] for name, which in named.items()}
+    top, left = found["pad"][:2]
+    return {
+        name: [(edge - (left if i % 2 else top)) / CELL for i, edge in enumerate(edges)]
+        for name, edges in found.items()
+    }
+
+
+def holds(outer, inner):
+    rim = 0.2  # of a cell: half the width of a stroke
+    return all(inner[i] >= outer[i] - rim and inner[i + 2] <= outer[i + 2] + rim for i in (0, 1))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_arrow_keys_walk_a_large_map_from_end_to_end(opened, name):
+    page, layer = opened(name, FAR), LAYERS[name]
+    rows, columns = (read(layer, axis, (FAR_HIGH, FAR_WIDE)) for axis in (2, 3))
+    assert (len(rows), len(columns)) > tuple(grids(page)[1]), "some of it is out of sight"
+    page.locator(".slide").focus()
+    for y in range(len(rows)):
+        assert place(page) == (y + 1, 1)
+        assert listed(told(page)[0]) == rows[y]
+        page.keyboard.press("ArrowDown")
+    for x in range(len(columns)):
+        assert place(page) == (len(rows), x + 1)
+        assert listed(told(page)[1]) == columns[x]
+        page.keyboard.press("ArrowRight")
+    for x in reversed(range(len(columns))):
+        assert place(page) == (len(rows), x + 1)
+        page.keyboard.press("ArrowLeft")
+
+
+def steps(layer, key, axis):
+    value = getattr(layer, key)
+    return value[axis] if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("name", ["padding", "stride", "mean", "sparse", "max"])
+def test_wherever_it_goes_window_map_and_output_fit_together(opened, name):
+    page, layer = opened(name, FAR), LAYERS[name]
+    page.locator(".slide").focus()
+    firsts = set()
+    for key in ["Home", *["ArrowDown", "ArrowRight"] * 24, "End", *["ArrowLeft", "ArrowUp"] * 24]:
+        page.keyboard.press(key)
+        drawn = parts(page)
+        assert holds(drawn["output"], drawn["made"])
+        if name != "max":  # whose last window hangs over the edge
+            assert holds(drawn["pad"], drawn["window"])
+        for axis, size in enumerate((FAR_HIGH, FAR_WIDE)):
+            stride, before = (steps(layer, key, axis) for key in ("stride", "padding"))
+            made = round(drawn["made"][axis] - drawn["output"][axis])
+            out_of_sight = stride * (place(page)[axis] - 1 - made)
+            assert drawn["window"][axis] == pytest.approx(made * stride, abs=0.2)
+            assert drawn["map"][axis] == pytest.approx(max(before - out_of_sight, 0), abs=0.2)
+            end = min(before + size - out_of_sight, drawn["pad"][axis + 2])
+            assert drawn["map"][axis + 2] == pytest.approx(end, abs=0.2)
+        firsts.add(tuple(round(edge) for edge in drawn["map"]))
+    assert len(firsts) > 2, "several parts were drawn"
+
+
+@pytest.mark.parametrize("finger", [False, True])
+def test_the_dots_lead_to_the_next_part_and_back(opened, finger):
+    page = opened("padding", FAR, still=False, has_touch=finger)
+    press = (lambda dots: dots.tap()) if finger else (lambda dots: dots.click())
+    across = grids(page)[1][1]
+    dots = page.locator(".slide .onward")
+    expect(dots).to_have_count(4)  # below and beside the map, and the output
+    press(dots.filter(has_text="…").last)
+    assert place(page)[1] == across + 1
+    expect(page.get_by_role("status")).to_have_text("; ".join(told(page)))
+    page.wait_for_timeout(900)
+    assert place(page)[1] == across + 1, "nothing plays"
+    further = dots.filter(has_text="…")
+    while further.count() > 1:  # the last part has one way only, back
+        press(further.last)
+    assert FAR_WIDE - across < place(page)[1] <= FAR_WIDE
+    press(further)
+    assert across < place(page)[1] <= FAR_WIDE - across
+    while dots.count() != 4 or place(page)[1] > across:
+        press(further.first)
+    expect(dots).to_have_count(4)
+
+
+def test_a_click_plays_the_part_that_is_in_sight(opened):
+    page = opened("padding", FAR, still=False)
+    page.locator(".slide").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    (down, across), played = grids(page)[1], set()
+    for _ in range(12):
+        played.add(place(page))
+        page.wait_for_timeout(200)
+    assert len(played) > 3
+    assert all(y > FAR_HIGH - down and x > FAR_WIDE - across for y, x in played)
+
+
+def test_another_size_begins_at_the_corner_again(opened):
+    page = opened("padding", FAR)
+    page.locator(".slide").focus()
+    page.keyboard.press("End")
+    slider = page.get_by_role("slider", name="Width of the image")
+    slider.focus()
+    slider.press("ArrowLeft")
+    assert place(page) == (1, 1)
+    page.locator(".slide").evaluate("e => e.dataset.same = 'yes'")
+    slider.press("ArrowLeft")
+    assert page.locator(".slide").get_attribute("data-same") == "yes", "drawn the same, it is not drawn again"
+    page.locator(".slide").focus()
+    page.keyboard.press("End")
+    assert place(page)[1] == FAR_WIDE - 2, "and knows how large the map is"
+    assert told(page)[1].endswith(f"← columns {FAR_WIDE - 3}–{FAR_WIDE - 2}, padding")
+
+
+def test_wide_padding_is_shown_where_the_map_begins(opened):
+    page = opened("wide")
+    drawn = parts(page)
+    assert 0 < drawn["map"][0] < drawn["pad"][2] - 3
+    assert told(page) == ["output row 99 ← padding, row 1", "column 99 ← padding, column 1"]
+    page.locator(".slide").focus()
+    page.keyboard.press("Home")
+    assert told(page) == ["output row 1 ← padding", "column 1 ← padding"]
+    page.keyboard.press("End")
+    assert told(page) == ["output row 218 ← padding", "column 222 ← padding"]
 
 
 # --- What a cell sees, on the image
