@@ -1389,6 +1389,7 @@ function partOf({ before, span, stride, shown, fits, whole: { size, end, cells, 
   const from = first * stride, drawn = Math.min(shown, cells - from), reach = Math.max(drawn, (fits - 1) * stride + span);
   const [low, high] = [before, before + size].map((edge) => clamp(edge - from, 0, drawn));
   const hidden = { before: from > 0, after: cells - from > drawn, made: made > first + fits };
+  // the edges say nothing to the drawing, but the words of the places in sight depend on them
   return { drawn, low, high, hidden, edges: [before + size, end].map((edge) => Math.min(edge - from, reach)) };
 }
 
@@ -1405,6 +1406,14 @@ function reads({ before, kernel, dilation, stride, whole: { size, end } }, word,
     between(end - before + 1, Infinity).length && "beyond the edge",
   ];
   return `${word === "row" ? "output " : ""}${word} ${place + 1} ← ${parts.filter(Boolean).join(", ")}`;
+}
+
+/** The places of which one has most to say: those first in sight, and from the last within the map to the end of it. */
+function telling({ before, span, stride, start, fits, whole: { size, made } }) {
+  const far = Math.ceil((before + size - span) / stride) - 1, places = new Set([made - 1]);
+  for (let i = 0; i < fits; i++) places.add(start + i);
+  for (let i = 0; i * stride <= span + stride; i++) places.add(clamp(far + i, 0, made - 1));
+  return [...places];
 }
 
 /** The place in sight nearest to a cell at which the window can stand: it covers the cell, if any does. */
@@ -1449,8 +1458,7 @@ class Slide {
   /** Room for the longest that can be said of an axis, so that nothing jumps. */
   keepRoom() {
     this.lines.forEach(({ word, node }, i) => {
-      const axis = this.axes[i], { made } = axis.whole;
-      const all = Array.from({ length: Math.min(made, 60) }, (_, n) => reads(axis, word, n < 30 ? n : made - 60 + n));
+      const all = telling(this.axes[i]).map((place) => reads(this.axes[i], word, place));
       set(node, { "data-room": all.reduce((long, one) => (one.length > long.length ? one : long)) });
     });
   }
@@ -1480,9 +1488,9 @@ class Slide {
     this.taps = gaps(axes, cell);
     this.frame = svg("rect", { class: this.taps ? "window sparse" : "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
-    const left = (this.left = Math.max(wide, reach[1]) + gap), onward = axes.map(({ part }) => part.hidden.made);
+    const left = (this.left = Math.max(wide, reach[1]) + gap);
     const rim = (this.rim = this.goesOn ? 18 : 2);
-    const width = rim + left + (this.failed ? -gap : fits[1] * cell) + (onward[1] ? 16 : 2);
+    const width = rim + left + (this.failed ? -gap : fits[1] * cell) + (axes[1].part.hidden.made ? 16 : 2);
     const below = axes.some(({ part }) => part.hidden.after || part.hidden.made) ? 16 : 2;
     const height = rim + Math.max(high, reach[0], fits[0] * cell) + below;
     this.map = svg("g");
