@@ -145,7 +145,10 @@ def explorer_keys(page: Page, number: int) -> list[float]:
     page.evaluate(WATCH)
     page.get_by_role("slider", name="Height of the image").focus()
     for i in range(FIRST + number):
-        page.keyboard.press("ArrowRight" if i % 80 < 40 else "ArrowLeft")
+        key, other = ("ArrowRight", "ArrowLeft") if i % 80 < 40 else ("ArrowLeft", "ArrowRight")
+        if i % 40 == 0:
+            page.keyboard.up(other)
+        page.keyboard.down(key)  # of a key that is down already: once more, as keyboards repeat it
         page.wait_for_timeout(REPEAT)
     page.wait_for_timeout(300)
     return [float(one) for one in page.evaluate("window.waited")][FIRST:]

@@ -226,13 +226,20 @@ const html = (tag, attributes = {}, ...children) => put(document.createElement(t
 const svg = (tag, attributes = {}, ...children) => put(document.createElementNS(SVG, tag), attributes, children);
 const WRITTEN = Symbol("what was written last");
 
+/** Another text in the same node: a new one would have its ancestors styled anew. */
+function write(node, text) {
+  const only = node.firstChild;
+  if (only?.nodeType === Node.TEXT_NODE && !only.nextSibling) only.data = text;
+  else node.textContent = text;
+}
+
 /** Writes what is not written already: even the same words, written again, would be laid out and painted anew. */
 function set(node, values) {
   const last = (node[WRITTEN] ??= {});
   for (const key in values) {
     if (last[key] === values[key]) continue;
     last[key] = values[key];
-    if (key === "text") node.textContent = values[key];
+    if (key === "text") write(node, values[key]);
     else if (key === "style") node.style.cssText = values[key];
     else node.setAttribute(key, values[key]);
   }
@@ -1216,8 +1223,10 @@ class Panel {
     const { view } = this, name = view.scene.columns[view.step], last = view.scene.columns.length - 1;
     set(this.title, { text: name });
     set(this.where, { text: `${view.step + 1} of ${last + 1}` });
-    this.buttons.first.disabled = this.buttons.back.disabled = view.step === 0;
-    this.buttons.next.disabled = this.buttons.last.disabled = view.step === last;
+    for (const [way, end] of [["first", 0], ["back", 0], ["next", last], ["last", last]]) {
+      const button = this.buttons[way], there = view.step === end;
+      if (button.disabled !== there) button.disabled = there;
+    }
     const told = this.told(name);
     told.forEach((one, i) => this.write((this.cards[i] ??= card()), one));
     this.cards.splice(told.length).forEach((one) => one.node.remove());

@@ -27,12 +27,13 @@ TALL, LANE = 750, 260  # pixels of the frame in a saved notebook, and for each n
 
 # The picture is for where styles are taken out. In JupyterLab the page gives way to a widget that lives or is on its
 # way, and the widget, once it is marked as not found, to the page; which waits until it can know of a widget.
+# Each :has() names what it is asked of and looks no deeper than it must: what changes below it has it asked again.
 GIVES_WAY = """
 .MARK .image { display: none; }
 .jp-OutputArea .MARK { animation: MARK 0.3s; }
 @keyframes MARK { from, to { display: none; } }
-.jp-OutputArea-child:has(.MARK):has(+ * > .jp-OutputArea-output.lm-Panel:not(.jupyter-widgets)),
-.jp-OutputArea-child:has(.MARK) + :has(> .jp-OutputArea-output.jupyter-widgets) { display: none; }
+.jp-OutputArea-child:has(> * > .MARK):has(+ * > .jp-OutputArea-output.lm-Panel:not(.jupyter-widgets)),
+.jp-OutputArea-child:has(> * > .MARK) + .jp-OutputArea-child:has(> .jupyter-widgets) { display: none; }
 """
 
 

@@ -249,6 +249,7 @@ def test_the_window_stands_in_four_places_on_eight_by_eight(opened):
     opened.page.emulate_media(reduced_motion="no-preference")
     opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
     opened.page.reload()
+    expect(opened.page.locator(".slide")).to_have_count(2)  # drawn once the page is laid out
     places = opened.page.evaluate(
         """() => new Promise(done => {
             const slide = document.querySelector(".slide:not(.broken)"), places = new Set();
@@ -269,8 +270,8 @@ def test_nothing_moves_by_itself_for_those_who_want_no_motion(opened):
     opened.page.emulate_media(reduced_motion="reduce")
     opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
     opened.page.reload()
-    expect(field(opened.page, "Height")).to_have_value("256")
-    opened.page.wait_for_timeout(300)  # the first picture is laid out
+    expect(opened.page.locator(".slide")).to_have_count(2)
+    opened.page.wait_for_timeout(300)  # the first picture is painted
     before = opened.page.screenshot()
     opened.page.wait_for_timeout(900)
     assert opened.page.screenshot() == before

@@ -125,6 +125,28 @@ def test_python_hears_of_a_held_key_at_most_ten_times_a_second_and_of_its_last_s
     assert sent and len(sent) <= 1 + (sent[-1] - start) / 100
 
 
+STYLED = "disabled-by-default-devtools.timeline"  # tells how many elements each new picture has styled anew
+
+
+def test_a_key_has_nothing_of_jupyterlab_styled_anew(opened, view):
+    """Where styles ask what stands below an element, whatever changes there has all of its ancestors asked again."""
+    browser, slider = opened.page.context.browser, view.get_by_role("slider", name="Height")
+    field(view, "Height").fill("35")
+    field(view, "Height").press("Enter")
+    expect(view.locator(".lane.stops")).to_have_count(0)
+    slider.focus()
+    opened.page.wait_for_timeout(500)  # what JupyterLab does when it is told
+    browser.start_tracing(page=opened.page, categories=["devtools.timeline", STYLED])
+    opened.page.keyboard.press("ArrowRight")
+    expect(view.locator(".lane.stops")).to_have_count(1)
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    pressed = min(one["ts"] for one in events if one["args"].get("data", {}).get("type") == "keydown")
+    styled = [one for one in events if one["name"] == "UpdateLayoutTree" and one["ts"] >= pressed]
+    above = view.evaluate("e => { let n = 0; while ((e = e.parentElement)) n++; return n; }")
+    assert above > 10
+    assert sum(one["args"].get("elementCount", 0) for one in styled[:1]) <= 4
+
+
 def test_the_page_shows_what_python_sets(opened, view):
     python(opened, "view.height = 40")
     expect(field(view, "Height")).to_have_value("40")
