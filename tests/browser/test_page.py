@@ -32,6 +32,12 @@ class Opened:
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(f"{path.as_uri()}{link}")
+        self.laid_out()
+
+    def laid_out(self):
+        """Waits for the first picture: a page may be loaded before it is laid out. Without scripts there is none."""
+        drawn, still = ".block .face[width]", "#explorer > :not(.fcnviz-explorer)"
+        self.page.locator(f"{drawn}, {still}").first.wait_for(state="attached")
 
     def lane(self, label):
         return self.page.get_by_role("region", name=label, exact=True)
@@ -249,7 +255,7 @@ def test_the_window_stands_in_four_places_on_eight_by_eight(opened):
     opened.page.emulate_media(reduced_motion="no-preference")
     opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
     opened.page.reload()
-    expect(opened.page.locator(".slide")).to_have_count(2)  # drawn once the page is laid out
+    opened.laid_out()
     places = opened.page.evaluate(
         """() => new Promise(done => {
             const slide = document.querySelector(".slide:not(.broken)"), places = new Set();
@@ -270,8 +276,8 @@ def test_nothing_moves_by_itself_for_those_who_want_no_motion(opened):
     opened.page.emulate_media(reduced_motion="reduce")
     opened.page.goto(f"{opened.path.as_uri()}#h=256&w=256&step=classifier.0")
     opened.page.reload()
-    expect(opened.page.locator(".slide")).to_have_count(2)
-    opened.page.wait_for_timeout(300)  # the first picture is painted
+    opened.laid_out()
+    opened.page.wait_for_timeout(300)  # and painted
     before = opened.page.screenshot()
     opened.page.wait_for_timeout(900)
     assert opened.page.screenshot() == before
