@@ -797,7 +797,7 @@ class View {
       html("div", { class: "foot" }, this.panel.node, this.reasons.node, this.planes.node), key());
     this.root.append(this.controls.node, this.picture, this.live);
     this.know();
-    this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
+    this.draw();
   }
 
   resized() {
@@ -963,9 +963,9 @@ class View {
   }
 
   draw(glide = false) {
+    this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
     if (!this.drawnAt) return;
     this.blocks.draw(glide);
-    this.controls.draw();
     this.panel.draw();
     this.reasons.draw();
     this.planes.draw();
