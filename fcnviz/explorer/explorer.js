@@ -251,8 +251,9 @@ function renew(node, children) {
   wanted.forEach((child, i) => {
     const next = typeof child === "string" ? document.createTextNode(child) : child, old = node.childNodes[i];
     if (!old) node.append(next);
+    else if (old.isEqualNode(next)) return;
     else if (!alike(old, next)) old.replaceWith(next);
-    else if (old.nodeType === Node.TEXT_NODE) { if (old.data !== next.data) old.data = next.data; }
+    else if (old.nodeType === Node.TEXT_NODE) old.data = next.data;
     else renew(old, [...next.childNodes]);
   });
   while (node.childNodes.length > wanted.length) node.lastChild.remove();
@@ -270,8 +271,9 @@ function makeRoom(list) {
 
 /** Whether two nodes differ in their children alone. */
 function alike(a, b) {
-  if (a.nodeName !== b.nodeName || a.attributes?.length !== b.attributes?.length) return false;
-  return [...(b.attributes ?? [])].every(({ name, value }) => a.getAttribute(name) === value);
+  if (a.nodeName !== b.nodeName || a.nodeType === Node.TEXT_NODE) return a.nodeName === b.nodeName;
+  const names = b.getAttributeNames();
+  return a.attributes.length === names.length && names.every((name) => a.getAttribute(name) === b.getAttribute(name));
 }
 
 /** A shape with its numbers marked: those that follow the image, and those that the network fixes. */
@@ -711,9 +713,8 @@ class Lanes {
   }
 
   mark(block, here, i) {
-    const kinds = { plate: block.plate, failed: here?.failed, ghost: !here, chosen: i === this.view.step };
-    const named = Object.keys(kinds).filter((kind) => kinds[kind]);
-    set(block.node, { class: ["block", ...named].join(" ") });
+    const end = here?.failed ? " failed" : here ? "" : " ghost", chosen = i === this.view.step ? " chosen" : "";
+    set(block.node, { class: `block${block.plate ? " plate" : ""}${end}${chosen}` });
     if (block.plate) return;
     block.label(here?.outputs[0] ?? []);
     block.need(this.x[i], this.middle, here?.failed && here.row.window?.kernel, this.scale);
@@ -1238,10 +1239,9 @@ class Panel {
     const { lanes, facts } = this.view, told = new Map();
     lanes.forEach((lane, i) => {
       const step = facts[i]?.steps.get(name), slide = this.slide(lane, step, facts[i]);
-      const rows = this.rows(lane, facts[i], name);
-      const words = rows.map((row) => row.textContent).join("\n"), known = told.get(words);
+      const words = step ? saying(step) : this.view.missing(lane, facts[i], name), known = told.get(words);
       if (known) known.labels.push(lane.label);
-      else told.set(words, { labels: [lane.label], rows, failed: step?.failed, slide });
+      else told.set(words, { labels: [lane.label], rows: this.rows(step, words), failed: step?.failed, slide });
     });
     return [...told.values()];
   }
@@ -1257,9 +1257,8 @@ class Panel {
     if (slide) card.node.append(slide);
   }
 
-  rows(lane, facts, name) {
-    const step = facts?.steps.get(name);
-    if (!step) return [html("p", { text: this.view.missing(lane, facts, name) })];
+  rows(step, words) {
+    if (!step) return [html("p", { text: words })];
     const { h, w } = this.view, { row } = step;
     const rows = [
       html("p", { class: "kind" }, html("b", { text: row.kind }), ` ${row.says}`),
@@ -1351,6 +1350,14 @@ class Panel {
     if (sees) facts.append(row.params || step.macs ? html("br") : "", sees);
     return facts;
   }
+}
+
+/** All that the words of a step depend on at one size of the image. */
+function saying({ row, inputs, outputs, macs, failed }) {
+  const { kind, says, formula, operation, sums, weights, params, sees } = row;
+  row.fixed ??= JSON.stringify([kind, says, formula, operation, sums, weights, params, sees]);
+  const sizes = [inputs, outputs].map((shapes) => shapes.map((shape) => shape.map(({ value }) => value).join("×")).join());
+  return [row.fixed, ...sizes, macs, failed].join("; ");
 }
 
 /** What is said of the selected step in one lane, or in lanes that say the same. */
