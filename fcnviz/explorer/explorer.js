@@ -355,7 +355,7 @@ class Block {
 
   /** The window that does not fit, as large as it is. */
   need(x, y, kernel, scale) {
-    const [h, w] = kernel?.length === 2 ? kernel.map((cells) => scale * side(cells)) : [0, 0];
+    const [h = 0, w = 0] = kernel.map((cells) => scale * side(cells));
     set(this.window, { x: x - w / 2, y: y - h / 2, width: w, height: h });
   }
 }
@@ -638,7 +638,7 @@ class Lanes {
       );
       if (t < 1) this.frame = requestAnimationFrame(step);
     };
-    this.frame = requestAnimationFrame(step);
+    step(start);
   }
 
   place(boxes) {
@@ -717,7 +717,7 @@ class Lanes {
     set(block.node, { class: `block${block.plate ? " plate" : ""}${end}${chosen}` });
     if (block.plate) return;
     block.label(here?.outputs[0] ?? []);
-    block.need(this.x[i], this.middle, here?.failed && here.row.window?.kernel, this.scale);
+    block.need(this.x[i], this.middle, here?.failed && windowOf(here) ? here.row.window.kernel : [], this.scale);
   }
 
   /** What only another width or range moves. */
@@ -1252,9 +1252,13 @@ class Panel {
     card.head.hidden = this.view.lanes.length < 2;
     renew(card.facts, rows);
     if (card.slide === slide) return;
-    card.slide?.remove();
+    const held = card.slide?.node.contains(card.node.getRootNode().activeElement);
+    card.slide?.node.remove();
     card.slide = slide;
-    if (slide) card.node.append(slide);
+    if (!slide) return;
+    card.node.append(slide.node);
+    if (held) slide.node.querySelector("[tabindex]")?.focus();
+    slide.go();
   }
 
   rows(step, words) {
@@ -1276,18 +1280,18 @@ class Panel {
     return rows.filter(Boolean);
   }
 
-  /** The picture of a window is kept, and comes to rest, where another size would be drawn the same. */
+  /** The picture of a window is kept, and comes to rest, where another size would be drawn the same from its corner. */
   slide(lane, step, facts) {
     const plan = step ? planned(step, facts) : null, kept = this.slides.get(lane);
     const key = JSON.stringify([step?.row.name, plan], (name, value) => (name === "whole" ? undefined : value));
     kept?.slide?.stop();
-    if (kept?.key === key && !kept.slide?.walked) {
-      if (plan?.axes) kept.slide.axes = plan.axes;
-      return kept.slide?.node ?? null;
+    if (kept?.key === key && !kept.slide?.isElsewhere?.(plan.axes)) {
+      if (plan?.axes) kept.slide.follow(plan.axes);
+      return kept.slide;
     }
     const slide = plan && (plan.axes ? new Slide(plan, (words) => this.view.say(words)) : counted(plan));
     this.slides.set(lane, { key, slide });
-    return slide?.node ?? null;
+    return slide;
   }
 
   sums(row, h, w) {
@@ -1356,7 +1360,7 @@ class Panel {
 function saying({ row, inputs, outputs, macs, failed }) {
   const { kind, says, formula, operation, sums, weights, params, sees } = row;
   row.fixed ??= JSON.stringify([kind, says, formula, operation, sums, weights, params, sees]);
-  const sizes = [inputs, outputs].map((shapes) => shapes.map((shape) => shape.map(({ value }) => value).join("×")).join());
+  const sizes = [...inputs, null, ...outputs].map((shape) => shape?.map(({ value }) => value).join("×"));
   return [row.fixed, ...sizes, macs, failed].join("; ");
 }
 
@@ -1370,15 +1374,24 @@ const plain = (field = []) => field.map((piece) => piece.text).join("");
 
 // The window on the map: where it stands, and which cell it makes. Of a large map a part, at first the corner.
 
-const CORNER = 9, CELL = 12, WORDS = ["row", "column"];
+const CORNER = 9, CELL = 12, WIDEST = 150, WORDS = ["row", "column"]; // pixels: a cell, and the widest part
 const HANDLED =
   "The window on its map. Arrow keys move it from cell to cell of the output, Home and End to the ends.";
 
 /** What the picture of a step shows: of a window where it can stand, of a Linear what it counts, else null. */
 function planned(step, facts) {
-  const { row } = step, map = step.inputs[0]?.map((size) => size.value);
-  if (stands(step, map)) return { failed: step.failed, axes: [0, 1].map((i) => axisOf(step, map, i)) };
-  return row.operation === "linear" ? flattened(step, facts) : null;
+  const axes = windowOf(step);
+  if (axes) return { failed: step.failed, axes };
+  return step.row.operation === "linear" ? flattened(step, facts) : null;
+}
+
+/** Both axes of a window that makes a map of a map, or is too large for it; null where it stops for another reason. */
+function windowOf(step) {
+  const map = step.inputs[0]?.map((size) => size.value);
+  if (!stands(step, map)) return null;
+  const axes = [0, 1].map((i) => axisOf(step, map, i));
+  if (step.failed && axes.every(({ span, whole }) => span <= whole.end)) return null;
+  return axes.every(({ span, shown }) => Math.max(span, shown) <= WIDEST) ? axes : null;
 }
 
 /** Whether a window of known size makes a map of a map. */
@@ -1393,8 +1406,9 @@ function axisOf({ row: { window }, failed, outputs }, map, i) {
   const [kernel, dilation, stride] = [window.kernel[i], window.dilation[i], window.stride[i]];
   const span = dilation * (kernel - 1) + 1, made = failed ? 0 : outputs[0].at(i - 2).value;
   const cells = made ? Math.max(end, (made - 1) * stride + span) : end; // in ceil mode the last window hangs over
-  const shown = Math.min(cells, Math.max(CORNER, span + 2 * stride), 3 * CORNER);
-  const fits = Math.min(made, Math.max(1, Math.floor((shown - span) / stride) + 1));
+  const part = Math.max(span, Math.min(Math.max(CORNER, span + 2 * stride), 3 * CORNER));
+  const fits = Math.min(made, Math.floor((part - span) / stride) + 1);
+  const shown = Math.min(cells, made ? span + fits * stride - 1 : part); // with the cells that no stride comes to
   const start = before < shown - 1 ? 0 : clamp(Math.floor((before - 2) / stride), 0, made - fits); // wide padding
   const axis = { before, kernel, dilation, span, stride, shown, fits, start, whole: { size, end, cells, made } };
   return { ...axis, part: partOf(axis, start) }; // another size that is drawn the same keeps the picture
@@ -1439,9 +1453,9 @@ const turned = ({ fits, whole: { made } }, first, place) =>
   place >= first && place < first + fits ? first : clamp(place < first ? place - fits + 1 : place, 0, made - fits);
 const isWithin = (cells, sizes) => cells.every((cell, i) => cell >= 0 && cell < sizes[i]);
 
-/** The cells that a window with gaps reads, as far as it is drawn; no path without gaps. */
+/** The cells that a window with gaps reads; no path without gaps. */
 function gaps([down, across], cell) {
-  const along = ({ kernel, dilation }) => Array.from({ length: kernel }, (_, i) => i * dilation).filter((i) => i < 30);
+  const along = ({ kernel, dilation }) => Array.from({ length: kernel }, (_, i) => i * dilation);
   if (down.dilation * across.dilation === 1) return null;
   const one = (y, x) => `M${x * cell} ${y * cell}h${cell}v${cell}h${-cell}z`;
   return svg("path", { class: "taps", d: along(down).flatMap((y) => along(across).map((x) => one(y, x))).join("") });
@@ -1452,18 +1466,26 @@ class Slide {
     Object.assign(this, { axes, failed, say });
     this.first = axes.map((axis) => axis.start);
     this.fits = axes.map((axis) => axis.fits);
-    this.cell = Math.min(CELL, 150 / Math.max(...axes.flatMap((axis) => [axis.shown, Math.min(axis.span, 30)])));
+    this.cell = Math.min(CELL, WIDEST / Math.max(...axes.flatMap(({ shown, span }) => [shown, span])));
     this.picture = this.draw();
     this.lines = failed ? [] : WORDS.map((word) => ({ word, text: html("span"), node: html("span", { class: "reads" }) }));
     this.lines.forEach(({ node, text }) => node.append(text));
     this.node = html("div", { class: "look" }, this.picture, ...this.told());
     this.keepRoom();
     this.stand(this.first);
-    this.go();
   }
 
-  /** Whether another part is drawn than at first. */
-  get walked() { return this.axes.some((axis, i) => axis.start !== this.first[i]); }
+  /** Whether a part of the map is in sight that is another one on the map of these axes. */
+  isElsewhere(axes) {
+    const walked = axes.some((axis, i) => axis.start !== this.first[i]);
+    return walked && axes.some((axis, i) => axis.whole.size !== this.axes[i].whole.size);
+  }
+
+  /** Another size of the map, drawn the same. */
+  follow(axes) {
+    this.axes = axes;
+    this.keepRoom();
+  }
 
   /** Whether there is anything to move to; with one place only, or none, there is not. */
   get moves() { return this.axes.some(({ whole }) => whole.made > 1) && !this.failed; }
@@ -1500,7 +1522,7 @@ class Slide {
 
   draw() {
     const { cell, axes, fits } = this, [high, wide] = axes.map((axis) => axis.shown * cell);
-    const reach = axes.map((axis) => Math.min(axis.span, 30) * cell), gap = axes[1].part.hidden.after ? 44 : 34;
+    const reach = axes.map((axis) => axis.span * cell), gap = axes[1].part.hidden.after ? 44 : 34;
     this.taps = gaps(axes, cell);
     this.frame = svg("rect", { class: this.taps ? "window sparse" : "window", width: reach[1], height: reach[0] });
     this.made = svg("rect", { class: "made", width: cell, height: cell });
@@ -1542,7 +1564,8 @@ class Slide {
     const { cell, axes, first, fits } = this, parts = axes.map((axis, i) => partOf(axis, first[i]));
     const [top, left] = parts.map(({ low }) => low * cell), drawn = parts.map((part) => part.drawn);
     const inside = squares(parts.map(({ low, high }) => high - low), cell, "input");
-    const lead = (i, way) => (this.goesOn ? () => this.turn(i, way) : null);
+    const lead = (i, way) => (parts[i].hidden[way < 0 ? "before" : "made"] ? () => this.turn(i, way) : null);
+    this.drawn = drawn;
     this.map.replaceChildren(
       squares(drawn, cell, "pad"),
       svg("g", { transform: `translate(${left} ${top})` }, inside),
@@ -1554,8 +1577,8 @@ class Slide {
   /** Once over the places in sight; standing still for those who want no motion. */
   go() {
     this.stop();
-    if (!this.moves || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const [down, across] = this.fits, last = Math.min(down, Math.max(1, Math.floor(12 / across))) * across - 1;
+    if (!this.moves || last < 1 || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const [top, left] = this.first;
     let i = 0;
     this.stand(this.first);
@@ -1581,7 +1604,6 @@ class Slide {
     const { axes, first } = this, place = asked.map((one, i) => clamp(one, 0, axes[i].whole.made - 1));
     this.first = place.map((one, i) => turned(axes[i], first[i], one));
     if (String(this.first) !== String(first)) this.look();
-    this.keepRoom();
     this.stand(place);
     this.say(() => this.lines.map(({ text }) => text.textContent).join("; "));
   }
@@ -1602,12 +1624,12 @@ class Slide {
 
   /** Where the window stands for a point of the picture: on a cell that it makes, or on one of the map; else null. */
   placeAt({ clientX, clientY }) {
-    const { cell, left, axes, fits, first, picture, rim } = this, box = picture.getBoundingClientRect();
+    const { cell, left, axes, fits, first, drawn, picture, rim } = this, box = picture.getBoundingClientRect();
     const zoom = picture.width.baseVal.value / box.width;
     const [y, x] = [clientY - box.top, clientX - box.left].map((pixels) => pixels * zoom - rim);
     const [made, read] = [[y, x - left], [y, x]].map((at) => at.map((pixels) => Math.floor(pixels / cell)));
     const found = isWithin(made, fits) ? made
-      : isWithin(read, axes.map((axis) => axis.shown)) ? read.map((one, i) => nearest(axes[i], one)) : null;
+      : isWithin(read, drawn) ? read.map((one, i) => nearest(axes[i], one)) : null;
     return found?.map((one, i) => one + first[i]) ?? null;
   }
 
@@ -1658,15 +1680,17 @@ function flattened(step, facts) {
   const before = [...facts.steps.values()], at = before.indexOf(step);
   const flatten = before.slice(0, at).reverse().find((one) => one.row.operation !== "same");
   const map = flatten?.row.operation === "flatten" ? flatten.inputs[0].map((size) => size.value) : null;
-  if (map?.length !== 4 || Math.max(map[2], map[3]) > 64) return null;
+  const whole = map?.length === 4 && step.inputs[0].at(-1).value === map[1] * map[2] * map[3];
+  if (!whole || Math.max(map[2], map[3]) > 64) return null;
   return { failed: step.failed, map, columns: step.row.weights?.[0]?.[1]?.at(-1) };
 }
 
-/** What a Linear counts: the cells of that map, and those it has columns for if they are a square. */
+/** What a Linear counts: the cells of that map, and those it has columns for: where it stops, if they make a square. */
 function counted({ failed, map: [, channels, high, wide], columns }) {
-  const root = Math.sqrt(columns / channels), edge = Number.isInteger(root) ? root : 0;
-  const cell = Math.min(CELL, 150 / Math.max(high, wide, edge));
-  const [width, height] = [wide, high].map((cells) => Math.max(cells, edge) * cell + 4);
+  const root = Math.sqrt(columns / channels), square = Number.isInteger(root) ? [root, root] : null;
+  const fit = failed ? square : [high, wide], [down, across] = fit ?? [0, 0];
+  const cell = Math.min(CELL, WIDEST / Math.max(high, wide, down, across));
+  const [width, height] = [Math.max(wide, across), Math.max(high, down)].map((cells) => cells * cell + 4);
   const node = svg(
     "svg",
     {
@@ -1677,7 +1701,7 @@ function counted({ failed, map: [, channels, high, wide], columns }) {
       "aria-hidden": true,
     },
     squares([high, wide], cell, "input"),
-    ...(edge ? [svg("rect", { class: "columns", width: edge * cell, height: edge * cell })] : []),
+    ...(fit ? [svg("rect", { class: "columns", width: across * cell, height: down * cell })] : []),
   );
   const told = html(
     "p",
@@ -1685,11 +1709,11 @@ function counted({ failed, map: [, channels, high, wide], columns }) {
     `${channels} numbers in each of the `,
     html("b", { class: "s", text: `${high}×${wide}` }),
     " cells; ",
-    ...(edge
-      ? ["dashed: the ", html("b", { class: "c", text: `${edge}×${edge}` }), " cells that the columns were made for"]
+    ...(fit
+      ? ["dashed: ", html("b", { class: "c", text: fit.join("×") }), " cells, as many as there are columns for"]
       : [`${count(columns)} columns`]),
   );
-  return { node: html("div", { class: "counted" }, node, told), stop() {} };
+  return { node: html("div", { class: "counted" }, node, told), go() {}, stop() {} };
 }
 
 // Why a network stops, and the ways out.
