@@ -473,6 +473,20 @@ def test_the_sources_hold_nothing_that_ends_a_script() -> None:
 EVIL = "</script><img src=x onerror=alert(1)>"
 
 
+def test_an_image_has_the_channels_that_the_first_convolution_takes(tmp_path: Path) -> None:
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3))
+    assert scene(lanes(grey, None, 16), (9, 9), 16)["channels"] == 1
+    assert scene(lanes(nn.ReLU(), None, 16), (9, 9), 16)["channels"] == 3
+    with pytest.raises(InputError, match="takes 1 channel"):
+        lanes(grey, 3, 16)
+    assert '"channels":1,' in save_page(tmp_path / "grey.html", grey, (9, 9), within=16).read_text("utf-8")
+
+
+def test_a_page_for_no_folder_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to write page.html to"):
+        save_page(tmp_path / "nowhere" / "page.html", "no network")
+
+
 def test_names_of_users_are_text_in_the_page(tmp_path: Path) -> None:
     net = nn.Sequential()
     net.add_module("<img onerror=alert(1)>", nn.Conv2d(3, 4, 3))

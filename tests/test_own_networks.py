@@ -87,6 +87,44 @@ def test_the_ways_out_are_ways_out():
     assert trace(Residual(columns=32), (1, 3, 64, 64)).failure is None
 
 
+class Merged(nn.Module):
+    """A flatten that leaves no batch axis."""
+
+    def __init__(self, flat, columns):
+        super().__init__()
+        self.conv, self.fc, self.flat = nn.Conv2d(3, 8, 3), nn.Linear(columns, 10), flat
+
+    def forward(self, x):
+        return self.fc(self.flat(self.conv(x)))
+
+
+@pytest.mark.parametrize(
+    "flat", [lambda x: x.view(-1), lambda x: x.reshape(1, -1), torch.flatten, nn.Flatten(0)], ids=str
+)
+def test_a_batch_made_one_row_is_no_reason_for_more_columns(flat):
+    failure = trace(Merged(flat, 8 * 30 * 30), (4, 3, 32, 32)).failure
+    assert "the 4 images of the batch" in failure.explanation and "8·30·30" in failure.explanation
+    assert [way.split(":")[0] for way in failure.remedies] == ["keep the batch axis"]
+    anew = trace(Merged(flat, 8192), (4, 3, 32, 32)).failure.remedies[-1]
+    assert "`nn.Linear(7200, 10)`" in anew
+
+
+@pytest.mark.parametrize("size", [(48, 64), (32, 128), (40, 120)])
+def test_columns_that_make_a_square_are_those_of_a_square_at_every_size(size):
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 15 * 15, 10))
+    failure = trace(net, (1, 3, *size)).failure
+    assert "columns = 8·15·15, but" in failure.explanation.replace("\u202f", " ")
+    assert failure.remedies[0].startswith("resize or crop the images to 32×32 ")
+    assert "`nn.AdaptiveAvgPool2d((15, 15))`" in " ".join(failure.remedies)
+
+
+def test_nothing_is_to_be_taken_out_where_nothing_shrinks_the_image():
+    first, second = nn.Conv2d(3, 8, 7), nn.Conv2d(8, 8, 7)
+    alone = trace(nn.Sequential(first), (1, 3, 5, 5)).failure
+    after = trace(nn.Sequential(first, nn.MaxPool2d(2), second), (1, 3, 14, 14)).failure
+    assert [any("take out a pooling" in way for way in one.remedies) for one in (alone, after)] == [False, True]
+
+
 def test_the_law_of_a_view_is_one_line():
     """Symbolic shapes branch many times in a view; what it asks is one thing."""
     asked = [one for one in law(Tutorial(), (1, 3, "H", "W"), within=64).requirements if one.step.kind == "view"]

@@ -47,6 +47,8 @@ def _flattened(scene: Scene, flat: Step, columns: int) -> Diagnosis:
             f"{product(whole)} numbers, but {scene.who} has {count(columns)} columns, one image's {product(one)}",
             "keep the batch axis: `torch.flatten(x, 1)`, `x.flatten(1)` or `nn.Flatten()`",
         )
+    if len(whole) == 4 and whole[0] > 1 and math.prod(whole) == scene.shape[-1] and scene.is_map(flat):
+        return _merged(scene, flat, columns)
     if len(whole) in (2, 3) and math.prod(whole) == columns and len(scene.shape) == 2:
         taken = "channels" if len(whole) == 3 else "rows"
         return told(
@@ -65,6 +67,19 @@ def _flattened(scene: Scene, flat: Step, columns: int) -> Diagnosis:
     if scene.shape[-1] not in (math.prod(one), math.prod(whole)) and len(whole) > 2:
         return _cut_up(scene, flat, columns)
     return _wrong_count(scene, flat, columns)
+
+
+def _merged(scene: Scene, flat: Step, columns: int) -> Diagnosis:
+    """view(-1): the images of a batch as one row."""
+    whole, one = flat.input_shapes[0], flat.input_shapes[0][1:]
+    fits = math.prod(one) == columns
+    return told(
+        f"{who(flat)} made the {plural(whole[0], 'image')} of the batch one row of {product(whole)} numbers, but "
+        f"{scene.who} has {count(columns)} columns; one image is {product(one)} numbers"
+        + ("" if fits else f": still not {count(columns)}"),
+        "keep the batch axis: `torch.flatten(x, 1)`, `x.flatten(1)` or `nn.Flatten()`",
+        *(() if fits else _count_remedies(scene, flat, one, _grid(columns, one))),
+    )
 
 
 def _cut_up(scene: Scene, flat: Step, columns: int) -> Diagnosis:
@@ -254,24 +269,26 @@ def reshape_strides(scene: Scene) -> Diagnosis | None:
 
 
 def _grid(columns: int, sizes: Sequence[int]) -> tuple[int, ...] | None:
-    """The map size, nearest in proportion to the one that came, that would give `columns` numbers.
+    """The map size that would give `columns` numbers: a square, which most networks are made for, if there is one.
 
-    >>> _grid(25088, (512, 8, 8)), _grid(24576, (512, 8, 12)), _grid(1001, (8, 7, 7))
+    Else of two sides those nearest in proportion to the map that came.
+
+    >>> _grid(25088, (512, 8, 16)), _grid(24576, (512, 8, 12)), _grid(1001, (8, 7, 7))
     ((7, 7), (6, 8), None)
     """
     channels, spatial = sizes[0], sizes[1:]
     if not channels or columns % channels or not spatial:
         return None
     cells = columns // channels
-    if len(spatial) == 1:
-        return (cells,)
+    edge = round(cells ** (1 / len(spatial)))
+    if edge ** len(spatial) == cells:
+        return (edge,) * len(spatial)
     if len(spatial) == 2:
         pairs = [(h, cells // h) for h in range(1, math.isqrt(cells) + 1) if cells % h == 0]
         pairs += [(w, h) for h, w in reversed(pairs) if h != w]
         high, wide = (max(size, 1) for size in spatial)
         return min(pairs, key=lambda pair: _times_apart(pair[0] * wide, pair[1] * high))
-    edge = round(cells ** (1 / len(spatial)))
-    return (edge,) * len(spatial) if edge ** len(spatial) == cells else None
+    return None
 
 
 def _is_square(columns: int, sizes: Sequence[int]) -> bool:
@@ -280,8 +297,8 @@ def _is_square(columns: int, sizes: Sequence[int]) -> bool:
     >>> _is_square(25088, (512, 8, 8)), _is_square(4096, (32, 16, 16))
     (True, False)
     """
-    cells, rest = divmod(columns, max(sizes[0], 1))
-    return not rest and round(cells ** (1 / (len(sizes) - 1))) ** (len(sizes) - 1) == cells
+    grid = _grid(columns, sizes)
+    return grid is not None and len(set(grid)) == 1
 
 
 def _times_apart(one: int, other: int) -> float:

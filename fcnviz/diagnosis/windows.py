@@ -23,13 +23,14 @@ def window_too_large(scene: Scene) -> Diagnosis | None:
     if not any(short):
         return None
     with_padding = f" ({by(padded)} with padding)" if any(pads) else ""
+    shrinking = _shrinking(scene)
     least = smallest_image(scene, scene.failed, [max(1, need - pad) for need, pad in zip(span, pads, strict=True)])
     return told(
         f"the image is too {_lacking(short)}: at {scene.who} the map is {by(sizes)}{with_padding}, "
-        f"and the window covers {by(span)}{_shrinking(scene)}",
+        f"and the window covers {by(span)}{shrinking}",
         f"use images of at least {by(least)}" if least is not None else "use larger images",
         f"pad this layer: `padding={max(need // 2 for need in span)}`" if scene.failed.operation == "conv" else "",
-        "take out a pooling or a stride before it, so that the map shrinks less",
+        "take out a pooling or a stride before it, so that the map shrinks less" if shrinking else "",
     )
 
 

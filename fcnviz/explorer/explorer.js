@@ -404,7 +404,7 @@ class Lanes {
         tabindex: 0,
         role: "group",
         "aria-label": "Networks, step by step. Arrow keys go from step to step.",
-        on: { keydown: (event) => this.key(event) },
+        on: { keydown: (event) => { if (event.target === this.scroller) view.walk(event); } },
       },
       this.stages,
       ...this.rows.map((row) => row.node),
@@ -444,14 +444,6 @@ class Lanes {
       },
     });
     return block;
-  }
-
-  key(event) {
-    const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
-    if (event.key in moves && event.target === this.scroller) {
-      this.view.stepTo(this.view.step + moves[event.key]);
-      event.preventDefault();
-    }
   }
 
   /** Where the columns stand: as wide as the largest map of the range makes them, so that dragging moves no block. */
@@ -885,6 +877,14 @@ class View {
     this.say(() => this.telling());
   }
 
+  /** A key that goes from step to step. */
+  walk(event) {
+    const move = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+    if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
+    this.stepTo(this.step + move);
+    event.preventDefault();
+  }
+
   /** Scrolls sideways as far as the chosen step asks for. */
   show() {
     const box = this.blocks.scroller, x = this.blocks.x?.[this.step] ?? 0;
@@ -1192,7 +1192,7 @@ class Panel {
       { class: "step", "aria-label": "The selected step" },
       html(
         "div",
-        { class: "stepper", role: "group", "aria-label": "Steps" },
+        { class: "stepper", role: "group", "aria-label": "Steps", on: { keydown: (event) => view.walk(event) } },
         ...Object.values(this.buttons),
         this.where,
         this.title,
@@ -1226,7 +1226,10 @@ class Panel {
     set(this.where, { text: `${view.step + 1} of ${last + 1}` });
     for (const [way, end] of [["first", 0], ["back", 0], ["next", last], ["last", last]]) {
       const button = this.buttons[way], there = view.step === end;
-      if (button.disabled !== there) button.disabled = there;
+      if (button.disabled === there) continue;
+      const held = button === button.getRootNode().activeElement;
+      button.disabled = there;
+      if (held) this.buttons[end ? "back" : "next"].focus(); // a button that is off takes no keys
     }
     const told = this.told(name);
     told.forEach((one, i) => this.write((this.cards[i] ??= card()), one));
@@ -1929,6 +1932,7 @@ class Planes {
     row.legend.replaceChildren(
       ends[0].runs ? "" : html("p", { class: "rule", text: `no size up to ${reach} runs` }),
       list(false),
+      ends.length > 2 ? html("p", { class: "rule", text: "✗ each: of the sizes that get so far" }) : "",
       small.size ? html("details", {}, html("summary", { text: `${small.size} more, smaller` }), list(true)) : "",
     );
   }

@@ -38,5 +38,11 @@ model.read(location.href);
 const place = document.getElementById("explorer");
 place.replaceChildren();
 render({ model, el: place });
+// where nothing else takes the arrow keys they go from step to step
+const [lanes] = place.getElementsByClassName("lanes");
+addEventListener("keydown", (event) => {
+  const free = event.target === document.body && event.key.startsWith("Arrow");
+  if (free) lanes.dispatchEvent(new KeyboardEvent("keydown", event));
+});
 // by the time it is told, the address may have been written over
 addEventListener("hashchange", (event) => model.read(event.newURL));

@@ -32,7 +32,7 @@ def save_page(
     size: tuple[int, int] = (224, 224),
     *,
     within: int = WITHIN,
-    channels: int = 3,
+    channels: int | None = None,
     presets: Sequence[tuple[int, int]] | None = None,
     title: str = "What does the size of an image decide?",
 ) -> Path:
@@ -43,7 +43,7 @@ def save_page(
         models: a network, or a dict of label: network, up to three; VGG16 with its two heads if None.
         size: height and width shown first.
         within: heights and widths from 1 up to this can be chosen.
-        channels: channels of the image.
+        channels: channels of the image; if None, those that the first convolution takes.
         presets: sizes offered as buttons; if None, sizes at which something happens to these networks.
         title: heading and title of the page.
 
@@ -51,8 +51,10 @@ def save_page(
         InputError: no network, or a size outside the range.
         OSError: the file cannot be written.
     """
-    shown = lanes(models, channels, within)
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    shown = lanes(models, channels, within)
     data = scene(shown, size, within, presets)
     path.write_text(html(data, still(shown, data["columns"], size).html, title), encoding="utf-8")
     return path

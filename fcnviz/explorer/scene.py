@@ -59,17 +59,23 @@ class Lane:
         return self.law.at(**at) if self.law else trace(self.model, tuple(at.get(n, n) for n in self.shape))
 
 
-def lanes(asked: Any, channels: int, within: int) -> tuple[Lane, ...]:
+def lanes(asked: Any, channels: int | None, within: int) -> tuple[Lane, ...]:
     """The networks asked for, each with its law: one, or a dict of label: network; VGG16 with two heads if None."""
     if asked is None:
-        return _vgg16_twice(channels, within)
+        return _vgg16_twice(3 if channels is None else channels, within)
     if isinstance(asked, nn.Module):
         asked = {type(asked).__name__: asked}
     if not isinstance(asked, Mapping) or not 1 <= len(asked) <= 3:
         raise InputError(f"the explorer shows a network, or a dict of one to three, and was given {asked!r:.80}")
-    heard = Heard()
+    heard, shape = Heard(), (1, _taken(asked.values()) if channels is None else channels, *NAMES)
     with _collecting_later():
-        return tuple(_lane(str(label), model, (1, channels, *NAMES), within, heard) for label, model in asked.items())
+        return tuple(_lane(str(label), model, shape, within, heard) for label, model in asked.items())
+
+
+def _taken(models: Iterable[Any]) -> int:
+    """The channels of the image that the first convolution takes, else those of a colour image."""
+    parts = (part for model in models if isinstance(model, nn.Module) for part in model.modules())
+    return next((part.in_channels for part in parts if isinstance(part, nn.Conv2d) and part.in_channels > 0), 3)
 
 
 @lru_cache(maxsize=2)

@@ -44,7 +44,7 @@ class Explorer(anywidget.AnyWidget):
         models: a network, or a dict of label: network, up to three; VGG16 with its two heads if None.
         size: height and width shown first.
         within: heights and widths from 1 up to this can be chosen.
-        channels: channels of the image.
+        channels: channels of the image; if None, those that the first convolution takes.
         presets: sizes offered as buttons; if None, sizes at which something happens to these networks.
 
     `height`, `width`, `step` (counted from 0) and `selected` (the name of that step) can be read, set, observed and
@@ -79,7 +79,7 @@ class Explorer(anywidget.AnyWidget):
         size: tuple[int, int] = (224, 224),
         *,
         within: int = WITHIN,
-        channels: int = 3,
+        channels: int | None = None,
         presets: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         found = lanes(models, channels, within)

@@ -239,6 +239,25 @@ def test_the_stepper_walks_through_the_steps(opened):
     expect(chosen.get_by_role("heading", level=2)).to_have_text("features.2")
 
 
+def test_arrow_keys_walk_from_the_page_and_from_the_buttons_of_the_stepper(opened):
+    opened.page.keyboard.press("ArrowRight")
+    expect(chosen(opened.page)).to_have_text("features.1")
+    opened.page.get_by_role("button", name="next step").click()
+    opened.page.keyboard.press("ArrowRight")
+    expect(chosen(opened.page)).to_have_text("features.3")
+    opened.page.keyboard.press("End")
+    expect(opened.page.get_by_role("button", name="next step")).to_be_disabled()
+    opened.page.keyboard.press("ArrowLeft")
+    expect(chosen(opened.page)).to_have_text("classifier.5")
+
+
+def test_arrow_keys_that_move_something_else_leave_the_step(opened):
+    opened.page.get_by_role("slider", name="Height").focus()
+    opened.page.keyboard.press("ArrowRight")
+    expect(field(opened.page, "Height")).to_have_value("225")
+    expect(chosen(opened.page)).to_have_text("features.0")
+
+
 def test_playing_walks_and_stops_when_asked(opened):
     opened.page.get_by_role("button", name="play step").click()
     expect(opened.page.get_by_role("heading", level=2, name="features.1")).to_be_visible()

@@ -100,3 +100,15 @@ def test_another_network_put_in_place_of_lenet_is_asked_the_same(lab, own):
     lab.run_all()
     expect(own.locator(".jp-Notebook .jp-Cell").nth(at)).to_contain_text("height 45 ≠ 44")
     nothing_went_wrong(lab)
+
+
+def test_a_network_that_runs_nowhere_is_told_so_and_the_lesson_goes_on(lab, own):
+    at = place_of(lab, "trace(yours, refused)")
+    source = "yours = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(7, 2))\n"
+    write(lab, at, f"{source}refused = made_for = (1, 1, 28, 28)\ntrace(yours, refused)")
+    lab.run_all()
+    cells = own.locator(".jp-Notebook .jp-Cell")
+    expect(cells.nth(at)).to_contain_text("Linear 2 has 7 columns")
+    expect(cells.nth(place_of(lab, "yours_cast ="))).to_contain_text("7 columns")
+    expect(cells.nth(place_of(lab, "reasons = []"))).to_contain_text("You said ?.")
+    nothing_went_wrong(lab)
