@@ -19,12 +19,12 @@ def _both(make: Callable[..., Any]) -> Callable[[], dict[str, Any]]:
     return lambda: {"Linear head": make("linear"), "Convolutional head": make("conv")}
 
 
-# each network's own channels and size
-_NETWORKS: dict[str, tuple[Callable[[], Any], int, tuple[int, int]]] = {
-    "vgg16": (_both(models.vgg16), 3, (224, 224)),
-    "alexnet": (_both(models.alexnet), 3, (224, 224)),
-    "lenet": (models.lenet, 1, (32, 32)),
-    "two_convolutions": (models.two_convolutions, 3, (100, 100)),
+# each network and its own size
+_NETWORKS: dict[str, tuple[Callable[[], Any], tuple[int, int]]] = {
+    "vgg16": (_both(models.vgg16), (224, 224)),
+    "alexnet": (_both(models.alexnet), (224, 224)),
+    "lenet": (models.lenet, (32, 32)),
+    "two_convolutions": (models.two_convolutions, (100, 100)),
 }
 
 
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _page(asked: argparse.Namespace) -> Path:
     from fcnviz.explorer.page import save_page  # brings matplotlib
 
-    make, channels, usual = _NETWORKS[asked.network]
+    make, usual = _NETWORKS[asked.network]
     size = tuple(asked.size or usual)
-    return save_page(asked.path, make(), size, within=asked.within, channels=channels)
+    return save_page(asked.path, make(), size, within=asked.within)
 
 
 def _site(asked: argparse.Namespace) -> Path:

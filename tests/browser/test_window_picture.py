@@ -50,7 +50,7 @@ def opened(browser, saved):
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-        page.goto(f"{saved[name].as_uri()}{link}")
+        page.goto(f"{saved.get(name, name).as_uri()}{link}")
         expect(page.locator(".lane .face[width]").first).to_be_visible()
         return page
 
@@ -58,6 +58,15 @@ def opened(browser, saved):
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def opened_for(opened, tmp_path):
+    def show(nets, size, within=None, **more):
+        path = save_page(tmp_path / "page.html", nets, size, within=within or max(size), presets=[])
+        return opened(path, **more)
+
+    return show
 
 
 def told(page):
@@ -470,6 +479,174 @@ def test_wide_padding_is_shown_where_the_map_begins(opened):
     assert told(page) == ["output row 1 ← padding", "column 1 ← padding"]
     page.keyboard.press("End")
     assert told(page) == ["output row 218 ← padding", "column 222 ← padding"]
+
+
+def extent(page, which):
+    """Height and width of a rectangle of the picture."""
+    sizes = "e => ['height', 'width'].map(key => e[key].baseVal.value)"
+    return page.locator(f".slide {which}").first.evaluate(sizes)
+
+
+@pytest.mark.parametrize("size", [(16, 224), (224, 224)])
+def test_with_one_place_in_sight_the_window_stays_on_the_map(opened_for, size):
+    page = opened_for(nn.Conv2d(3, 8, 16, stride=16), size, still=False)
+    assert extent(page, ".made") == extent(page, ".output rect")
+    page.wait_for_timeout(1000)
+    assert place(page) == (1, 1)
+    drawn = parts(page)
+    assert holds(drawn["pad"], drawn["window"]) and holds(drawn["output"], drawn["made"])
+
+
+def test_all_nine_cells_of_a_window_with_wide_gaps_are_drawn(opened_for):
+    page = opened_for(nn.Conv2d(3, 8, 3, padding=36, dilation=36), (64, 64))
+    assert page.locator(".slide .taps").get_attribute("d").count("M") == 9
+    for key in ("Home", "End"):
+        page.locator(".slide").press(key)
+        drawn = parts(page)
+        assert holds(drawn["pad"], drawn["window"])
+
+
+def test_a_wide_window_keeps_its_proportion(opened_for):
+    page = opened_for(nn.Conv2d(3, 4, (60, 33), padding=(20, 3)), (40, 31))
+    high, wide = extent(page, ".window")
+    assert high / wide == pytest.approx(60 / 33)
+    drawn = parts(page)
+    assert holds(drawn["pad"], drawn["window"])
+
+
+def test_a_window_that_is_too_large_is_drawn_as_large_as_it_is(opened_for):
+    page = opened_for(nn.Conv2d(3, 4, 40), (10, 90))
+    assert page.locator(".slide.broken").count() == 1
+    (high, wide), (rows, columns) = extent(page, ".window"), extent(page, ".pad rect")
+    assert (high / rows, wide / columns) == pytest.approx((40 / 10, 1))
+    assert page.locator(".block.failed .window").evaluate("e => e.height.baseVal.value") > 0
+    expect(page.locator(".slide .more text")).to_have_text("…")
+    assert page.locator(".slide .onward").count() == 0, "there is no other part to go to"
+
+
+@pytest.mark.parametrize(("cells", "pictures"), [(150, 1), (151, 0)])
+@pytest.mark.parametrize("wide", [149, 160])
+def test_wider_than_150_cells_there_is_no_picture(opened_for, cells, pictures, wide):
+    page = opened_for(nn.Conv2d(3, 4, (1, cells)), (4, wide))
+    assert page.locator(".slide").count() == pictures
+
+
+def test_the_cells_that_no_stride_comes_to_are_drawn_at_the_far_end(opened_for):
+    page = opened_for(nn.Conv2d(3, 4, 7, stride=2, padding=3), (224, 224))
+    dots, onward = page.locator(".slide .more text"), page.locator(".slide .onward")
+    assert dots.count() == onward.count() == 4
+    page.locator(".slide").press("End")
+    assert place(page) == (112, 112)
+    drawn = parts(page)
+    for axis in (0, 1):
+        assert drawn["pad"][axis + 2] == pytest.approx(drawn["window"][axis + 2] + 1, abs=0.2)
+        assert drawn["pad"][axis + 2] == pytest.approx(drawn["map"][axis + 2] + 3, abs=0.2)
+    boxes = [dots.nth(i).bounding_box() for i in range(dots.count())]
+    pad = page.locator(".slide .pad rect").bounding_box()
+    assert len(boxes) == onward.count() == 2
+    assert all(box["x"] < pad["x"] or box["y"] < pad["y"] for box in boxes)
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 10)), (4, 9), "4×9"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(196, 10)), (9, 9), "7×7"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 10)), (9, 9), "6×6"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(2), nn.Linear(36, 10)), (6, 6), None),
+    ],
+)
+def test_of_a_linear_those_cells_are_dashed_that_it_has_columns_for(opened_for, net, size, words):
+    page = opened_for(net, size, link="#step=2")
+    expect(page.locator(".where")).to_have_text("3 of 3")
+    counted = page.locator(".counted")
+    assert counted.count() == (words is not None)
+    if words:
+        expect(counted).to_contain_text(f"dashed: {words} cells, as many as there are columns for")
+        high, wide = map(int, words.split("×"))
+        assert extent(page, ".columns") == pytest.approx([high * CELL, wide * CELL])
+
+
+def by_another_width(page):
+    was = page.locator(".lanes-box").bounding_box()["width"]
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.wait_for_function("was => document.querySelector('.lanes-box').clientWidth < was - 60", arg=was)
+    page.wait_for_timeout(100)
+
+
+def by_the_table(page):
+    button = page.get_by_role("button", name="table")
+    for _ in range(2):
+        button.evaluate("e => e.click()")
+
+
+@pytest.mark.parametrize("redraw", [by_another_width, by_the_table])
+def test_a_walk_outlives_a_redraw(opened, redraw):
+    page = opened("padding", FAR)
+    slide = page.locator(".slide")
+    slide.press("End")
+    words, drawn = told(page), parts(page)
+    redraw(page)
+    expect(slide).to_be_focused()
+    assert told(page) == words
+    assert parts(page) == drawn
+    page.keyboard.press("ArrowUp")
+    assert place(page) == (FAR_HIGH - 1, FAR_WIDE)
+    page.evaluate("location.hash = '#h=39&w=31'")
+    expect(page.locator(".reads").first).to_contain_text("output row 1 ")
+    assert place(page) == (1, 1)
+    expect(slide).to_be_focused()
+
+
+@pytest.mark.parametrize("way", ["played", "chosen"])
+def test_focus_goes_on_to_the_next_picture(opened, way):
+    page = opened("net")
+    if way == "played":
+        page.get_by_role("button", name="play step").click()
+        page.locator(".slide").focus()
+    else:
+        page.locator(".slide").focus()
+        page.evaluate("location.hash = '#step=1'")
+    expect(page.locator(".where")).to_have_text("2 of 5")
+    expect(page.locator(".slide")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    assert place(page) == (1, 2)
+
+
+def test_nothing_jumps_on_a_map_that_is_drawn_like_a_smaller_one(opened_for):
+    page = opened_for(nn.Conv2d(3, 4, 5, padding=2), (60, 60), within=2048)
+    page.locator(".slide").evaluate("e => e.dataset.same = 'yes'")
+    page.evaluate("location.hash = '#h=2048&w=2048'")
+    expect(page.get_by_role("spinbutton", name="Width")).to_have_value("2048")
+    assert page.locator(".slide").get_attribute("data-same") == "yes"
+    page.locator(".slide").focus()
+    heights = {page.locator(".line").bounding_box()["height"]}
+    for key in ("ArrowDown", "End"):
+        page.keyboard.press(key)
+        heights.add(page.locator(".line").bounding_box()["height"])
+    assert place(page) == (2048, 2048)
+    assert len(heights) == 1
+
+
+def test_where_channels_do_not_match_no_window_is_drawn(opened_for):
+    page = opened_for(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(4, 8, 3)), (24, 24), link="#step=1")
+    expect(page.locator(".step article.failed")).to_be_visible()
+    assert page.locator(".slide").count() == 0
+    window = page.locator(".block.failed .window")
+    assert window.evaluate("e => e.width.baseVal.value") == 0
+
+
+def test_of_two_networks_that_say_the_same_one_picture_plays(opened_for):
+    nets = {label: nn.Conv2d(3, 4, 3, padding=1) for label in ("one", "other")}
+    page = opened_for(nets, (7, 6), still=False)
+    page.add_init_script(COUNTED)
+    page.reload()
+    expect(page.locator(".slide")).to_have_count(1)
+    assert page.evaluate("window.running()") == 1
+    page.locator(".slide").press("End")
+    assert page.evaluate("window.running()") == 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("window.running()") == 1
 
 
 # --- What a cell sees, on the image
