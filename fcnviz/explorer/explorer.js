@@ -787,7 +787,7 @@ class View {
     this.table = new Table(this);
     this.live = html("p", { class: "hidden", role: "status" });
     this.picture = html("div", { class: "picture" }, this.lanesBox, this.table.node,
-      html("div", { class: "foot" }, this.panel.node, this.reasons.node, this.planes.node), key());
+      html("div", { class: "foot" }, this.reasons.node, this.panel.node, this.planes.node), key());
     this.root.append(this.controls.node, this.picture, this.live);
     this.know();
     this.draw();
@@ -1932,7 +1932,7 @@ class Planes {
     row.legend.replaceChildren(
       ends[0].runs ? "" : html("p", { class: "rule", text: `no size up to ${reach} runs` }),
       list(false),
-      ends.length > 2 ? html("p", { class: "rule", text: "✗ each: of the sizes that get so far" }) : "",
+      ends.length > 2 ? html("p", { class: "rule", text: "✗ of the sizes that get there" }) : "",
       small.size ? html("details", {}, html("summary", { text: `${small.size} more, smaller` }), list(true)) : "",
     );
   }
