@@ -892,6 +892,7 @@ class View {
   }
 
   report(values) {
+    if (this.following && this.host.ask) return; // Python has set it: told it again, it would take it for new
     this.reporting = true; // what is reported comes back as a change, name by name
     this.host.set(values);
     this.reporting = false;
@@ -977,9 +978,11 @@ class View {
   follow(name) {
     if (this.reporting) return;
     const { host, scene } = this;
+    this.following = true;
     if (name === "height" || name === "width") this.resize(host.get("height"), host.get("width"), true);
     const step = name === "selected" ? scene.columns.indexOf(host.get(name)) : host.get("step");
     if (step >= 0) this.stepTo(step);
+    this.following = false;
   }
 
   close() {
@@ -1231,10 +1234,11 @@ class Panel {
       button.disabled = there;
       if (held) this.buttons[end ? "back" : "next"].focus(); // a button that is off takes no keys
     }
-    const told = this.told(name);
+    const told = this.told(name), isIn = () => this.body.contains(this.body.getRootNode().activeElement), held = isIn();
     told.forEach((one, i) => this.write((this.cards[i] ??= card()), one));
     this.cards.splice(told.length).forEach((one) => one.node.remove());
     this.body.append(...this.cards.map((one) => one.node).filter((node) => !node.isConnected));
+    if (held && !isIn()) (this.body.querySelector("[tabindex]") ?? view.blocks.node).focus(); // else it is with nobody
   }
 
   /** What is to be said of a step, once where lanes say the same. */
@@ -1394,7 +1398,7 @@ function windowOf(step) {
   if (!stands(step, map)) return null;
   const axes = [0, 1].map((i) => axisOf(step, map, i));
   if (step.failed && axes.every(({ span, whole }) => span <= whole.end)) return null;
-  return axes.every(({ span, shown }) => Math.max(span, shown) <= WIDEST) ? axes : null;
+  return axes.every(({ span }) => span <= WIDEST) ? axes : null;
 }
 
 /** Whether a window of known size makes a map of a map. */
@@ -1411,7 +1415,8 @@ function axisOf({ row: { window }, failed, outputs }, map, i) {
   const cells = made ? Math.max(end, (made - 1) * stride + span) : end; // in ceil mode the last window hangs over
   const part = Math.max(span, Math.min(Math.max(CORNER, span + 2 * stride), 3 * CORNER));
   const fits = Math.min(made, Math.floor((part - span) / stride) + 1);
-  const shown = Math.min(cells, made ? span + fits * stride - 1 : part); // with the cells that no stride comes to
+  const further = Math.min(WIDEST, span + fits * stride - 1); // with the cells that no stride comes to
+  const shown = Math.min(cells, made ? further : part);
   const start = before < shown - 1 ? 0 : clamp(Math.floor((before - 2) / stride), 0, made - fits); // wide padding
   const axis = { before, kernel, dilation, span, stride, shown, fits, start, whole: { size, end, cells, made } };
   return { ...axis, part: partOf(axis, start) }; // another size that is drawn the same keeps the picture
@@ -1737,7 +1742,7 @@ class Reasons {
     renew(this.node, [...told.values()].map(({ lanes: same, node }) => {
       const head = `${same.map((lane) => lane.label).join(" and ")}: ways out`;
       const wholes = same.map((lane) => this.whole(lane, same.length > 1 ? lane.label : "The network"));
-      return html("article", { class: "why" }, html("h3", { text: head }), node, ...wholes);
+      return html("article", { class: "why" }, html("h2", { text: head }), node, ...wholes);
     }));
   }
 

@@ -613,6 +613,15 @@ def test_focus_goes_on_to_the_next_picture(opened, way):
     assert place(page) == (1, 2)
 
 
+def test_where_no_picture_follows_focus_stays_with_the_steps(opened_for):
+    page = opened_for(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1)), (12, 12))
+    page.locator(".slide").focus()
+    page.evaluate("location.hash = '#step=1'")
+    expect(page.locator(".lanes")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".where")).to_have_text("3 of 3")
+
+
 def test_nothing_jumps_on_a_map_that_is_drawn_like_a_smaller_one(opened_for):
     page = opened_for(nn.Conv2d(3, 4, 5, padding=2), (60, 60), within=2048)
     page.locator(".slide").evaluate("e => e.dataset.same = 'yes'")
