@@ -387,6 +387,7 @@ function grid(left, top, w, h, cells) {
 
 const LETTER = 0.66; // of the type: the width of a bold digit
 const SMALLEST = 0.8, SCROLLED = 2.8, LARGEST = 22; // pixels of one cell
+const TALLEST = 150; // of a lane: two, and what is said of a step, are seen at once
 
 class Lanes {
   constructor(view) {
@@ -479,7 +480,7 @@ class Lanes {
   /** The largest scale at which all columns stand in the room; a network too long for any is scrolled. */
   fitting(room) {
     if (this.total(SMALLEST) > room) return SCROLLED;
-    let [low, high] = [SMALLEST, LARGEST];
+    let [low, high] = [SMALLEST, Math.max(SMALLEST, Math.min(LARGEST, TALLEST / side(this.view.reach)))];
     for (let i = 0; i < 24; i++) {
       const middle = (low + high) / 2;
       if (this.total(middle) > room) high = middle; else low = middle;
