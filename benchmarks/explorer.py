@@ -40,10 +40,18 @@ PAINTED = """(then) => requestAnimationFrame(() => {
     channel.port2.postMessage(0);
 })"""
 WATCH = f"""() => {{
-    const painted = {PAINTED};
-    const note = (event) => painted(() => window.waited.push(performance.now() - event.timeStamp));
-    window.waited = [];
-    window.watching ??= addEventListener("keydown", note, true) ?? true;
+    const painted = {PAINTED}, pressed = [], since = (list, at) => list.push(performance.now() - at);
+    const note = ({{ timeStamp }}) => {{ pressed.push(timeStamp); painted(() => since(window.networks, timeStamp)); }};
+    const follow = () => {{
+        const keys = pressed.splice(0);
+        if (keys.length) painted(() => keys.forEach((at) => since(window.whole, at)));
+    }};
+    [window.networks, window.whole] = [[], []];
+    if (window.watching) return;
+    window.watching = true;
+    addEventListener("keydown", note, true);
+    const below = document.querySelector(".fcnviz-explorer .planes");
+    new MutationObserver(follow).observe(below, {{ childList: true, subtree: true, characterData: true }});
 }}"""
 WATCH_IMAGE = f"""() => {{
     const painted = {PAINTED};
@@ -126,7 +134,7 @@ def on_the_page(browser: Browser, quick: bool) -> Iterator[Row]:
         opened.goto(path.as_uri())
         keys = explorer_keys(opened, 20 if quick else 400)
         opened.close()
-    yield from told("explorer", keys)
+    yield from told("explorer", *keys)
     yield Row("the page opens: networks painted, median", f"{median(paints):.1f} ms", wanted="≤ 300")
 
 
@@ -140,8 +148,14 @@ def first_paint(page: Page, path: Path) -> float:
     return float(found)
 
 
-def explorer_keys(page: Page, number: int) -> list[float]:
-    """Milliseconds from each key to its frame; the sizes go up and down, through accepted and refused ones."""
+Keys = tuple[list[float], ...]
+
+
+def explorer_keys(page: Page, number: int) -> Keys:
+    """Milliseconds from each key to the frame with the networks, and to the one with all that is read below them.
+
+    The sizes go up and down, through accepted and refused ones.
+    """
     page.evaluate(WATCH)
     page.get_by_role("slider", name="Height of the image").focus()
     for i in range(FIRST + number):
@@ -151,7 +165,7 @@ def explorer_keys(page: Page, number: int) -> list[float]:
         page.keyboard.down(key)  # of a key that is down already: once more, as keyboards repeat it
         page.wait_for_timeout(REPEAT)
     page.wait_for_timeout(300)
-    return [float(one) for one in page.evaluate("window.waited")][FIRST:]
+    return tuple([float(one) for one in page.evaluate(f"window.{what}")][FIRST:] for what in ("networks", "whole"))
 
 
 # JupyterLab
@@ -163,13 +177,14 @@ def in_jupyterlab(browser: Browser, quick: bool) -> Iterator[Row]:
     ) as server:
         idle, *busy = measured(browser, server, "explorer", lambda page: explorer_in_lab(page, 20 if quick else 400))
         peer, frozen = measured(browser, server, "peer", lambda page: peer_in_lab(page, 4 if quick else 60))
-    yield from told("explorer", idle, 1.0)
+    yield from told("explorer", *idle, ratio=1.0)
     for what, keys in zip(("kernel waits", "kernel computes"), busy, strict=True):
-        yield from told(f"explorer, {what}", keys)
-    ratio = median(peer) / median(idle)
+        yield from told(f"explorer, {what}", *keys)
+    usual = median(idle[0])
+    ratio = median(peer) / usual
     yield Row("ipywidgets with matplotlib, median", f"{median(peer):.1f} ms", f"{ratio:.2f}", wanted="≥ 20")
     what = f"ipywidgets with matplotlib, kernel waits for {BUSY} s"
-    yield Row(what, f"{frozen[0]:.1f} ms", f"{frozen[0] / median(idle):.2f}")
+    yield Row(what, f"{frozen[0]:.1f} ms", f"{frozen[0] / usual:.2f}")
 
 
 @contextmanager
@@ -209,10 +224,7 @@ def wait_for(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-Keys = tuple[list[float], ...]
-
-
-def measured(browser: Browser, server: Any, name: str, keys: Callable[[Page], Keys]) -> Keys:
+def measured(browser: Browser, server: Any, name: str, keys: Callable[[Page], tuple[Any, ...]]) -> tuple[Any, ...]:
     """Milliseconds of each key on a fresh kernel that has run the notebook: when it is idle, and while it is busy."""
     context = browser.new_context(viewport={"width": 1500, "height": 1000})
     lab = BROWSERS["Lab"](context.new_page(), server)
@@ -224,7 +236,7 @@ def measured(browser: Browser, server: Any, name: str, keys: Callable[[Page], Ke
         context.close()
 
 
-def explorer_in_lab(page: Page, number: int) -> Keys:
+def explorer_in_lab(page: Page, number: int) -> tuple[Keys, ...]:
     page.locator(".fcnviz-explorer .block .face[width]").first.wait_for(timeout=120_000)
     idle = explorer_keys(page, number)
     page.evaluate(WORK, f"import time; time.sleep({2 * REPEAT / 1000 * (FIRST + number)})")
@@ -252,9 +264,15 @@ def pressed(page: Page, handle: Any, i: int) -> float:
     return float(page.evaluate("window.waited[0]"))
 
 
-def told(what: str, keys: list[float], ratio: float | None = None) -> Iterator[Row]:
-    yield Row(f"{what}, median", f"{median(keys):.1f} ms", "" if ratio is None else f"{ratio:.2f}")
-    yield Row(f"{what}, 95 of 100 are shorter", f"{quantiles(keys, n=20)[-1]:.1f} ms", wanted="≤ 16")
+def told(what: str, networks: list[float], whole: list[float], ratio: float | None = None) -> Iterator[Row]:
+    yield Row(f"{what}, median", f"{median(networks):.1f} ms", "" if ratio is None else f"{ratio:.2f}")
+    yield Row(f"{what}, 95 of 100 are shorter", f"{longest(networks):.1f} ms", wanted="≤ 16")
+    yield Row(f"{what}, with all that is read below", f"{median(whole):.1f} ms; {longest(whole):.1f} ms")
+
+
+def longest(keys: list[float]) -> float:
+    """What 95 of 100 are shorter than."""
+    return quantiles(keys, n=20)[-1]
 
 
 if __name__ == "__main__":

@@ -303,6 +303,7 @@ function sentence(list) {
 
 const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
+const fine = (pixels) => Math.round(2 * pixels) / 2; // what moves by less is not drawn anew
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
 /** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
@@ -327,13 +328,13 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const asked = [x, y, ...size, cells?.w, cells?.h];
+    const [w, h, d] = size.map(fine), asked = [x, y, w, h, d, cells?.w, cells?.h];
     if (asked.every((value, i) => value === this.drawn[i])) return;
     this.drawn = asked;
-    const [w, h] = size, left = x - w / 2, top = y - h / 2;
+    const left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
-    else this.solid(left, top, size, cells);
+    else this.solid(left, top, [w, h, d], cells);
   }
 
   solid(left, top, [w, h, d], cells) {
@@ -446,6 +447,9 @@ class Lanes {
     });
     return block;
   }
+
+  /** For those who do not see them. */
+  tell() { this.rows.forEach(({ svg, lane }, i) => set(svg, { "aria-label": this.view.verdict(lane, this.view.facts[i]) })); }
 
   /** Where the columns stand: as wide as the largest map of the range makes them, so that dragging moves no block. */
   layout(width) {
@@ -691,7 +695,6 @@ class Lanes {
   name(row, facts) {
     const { scene, h, w } = this.view;
     if (this.fresh) this.settle(row);
-    set(row.svg, { "aria-label": this.view.verdict(row.lane, facts) });
     row.image.label([1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 })));
     const steps = scene.columns.map((name) => facts?.steps.get(name)), failed = steps.findIndex((here) => here?.failed);
     row.blocks.forEach((block, i) => { if (block) this.mark(block, steps[i], i); });
@@ -856,7 +859,7 @@ class View {
     [this.h, this.w] = [h, w];
     if (Math.max(h, w) > this.reach) this.stretch(most);
     this.know();
-    this.draw(glide);
+    this.follows(glide);
     this.report({ height: h, width: w });
     this.say(() => this.summary());
   }
@@ -965,10 +968,27 @@ class View {
       : `traced without a law, at ${[...lane.known.keys()].map((key) => key.replace(",", "×")).join(", ")} only`;
   }
 
-  draw(glide = false) {
+  draw() {
+    this.drawNetworks();
+    this.drawBelow();
+  }
+
+  /** To another size the networks go at once; what is read below them waits until they are painted. */
+  follows(glide) {
+    this.drawNetworks(glide);
+    this.behind = true;
+    oncePainted(() => { if (this.behind) this.drawBelow(); });
+  }
+
+  drawNetworks(glide = false) {
     this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
+    if (this.drawnAt) this.blocks.draw(glide);
+  }
+
+  drawBelow() {
+    this.behind = false;
     if (!this.drawnAt) return;
-    this.blocks.draw(glide);
+    this.blocks.tell();
     this.panel.draw();
     this.reasons.draw();
     this.planes.draw();
@@ -992,6 +1012,7 @@ class View {
     this.panel.stop();
     this.panel.slides.forEach(({ slide }) => slide?.stop());
     clearTimeout(this.saying);
+    this.behind = false;
     notSoon(this.planes.later);
     cancelAnimationFrame(this.blocks.frame);
     this.root.replaceChildren();
@@ -1861,9 +1882,11 @@ class Planes {
 
   choose(event, area) { this.go(this.under(event, area)); }
 
+  /** The cross-hair goes with the pointer. */
   go([h, w], glide) {
     if (h !== w) this.view.free = true;
     this.view.resize(h, w, glide);
+    this.draw();
   }
 
   /** What becomes of the size under the pointer: the plane says it, the legend shows it. */
@@ -1881,7 +1904,7 @@ class Planes {
     if (!move) return;
     const { view } = this, far = event.shiftKey ? 32 : 1;
     view.free = true;
-    view.resize(view.h + far * move[0], view.w + far * move[1]);
+    this.go([view.h + far * move[0], view.w + far * move[1]]);
     event.preventDefault();
   }
 
@@ -2039,6 +2062,7 @@ function colour(canvas, taken, of) {
 
 const branches = (tree) => (Array.isArray(tree) && tree[0] === "or" ? tree.slice(1) : [tree]);
 const conditions = (tree) => (Array.isArray(tree) && tree[0] === "and" ? tree.slice(1).flatMap(conditions) : [tree]);
+const oncePainted = (act) => requestAnimationFrame(() => setTimeout(act));
 const soon = (act) => (window.requestIdleCallback ?? ((f) => setTimeout(f, 1)))(act);
 const notSoon = (id) => id && (window.cancelIdleCallback ?? clearTimeout)(id);
 
