@@ -34,11 +34,7 @@ BUSY = 2  # seconds for which the kernel takes no other work
 REPEAT = 33  # milliseconds from key to key, as a keyboard repeats one that is held down
 FIRST = 40  # keys that do not count, while the browser still compiles
 
-PAINTED = """(then) => requestAnimationFrame(() => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = then;
-    channel.port2.postMessage(0);
-})"""
+PAINTED = """(then) => requestAnimationFrame(() => scheduler.postTask(then, { priority: "user-blocking" }))"""
 WATCH = f"""() => {{
     const painted = {PAINTED}, pressed = [], since = (list, at) => list.push(performance.now() - at);
     const note = ({{ timeStamp }}) => {{ pressed.push(timeStamp); painted(() => since(window.networks, timeStamp)); }};

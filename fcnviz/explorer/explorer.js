@@ -310,7 +310,7 @@ const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)
 class Block {
   constructor(kind, on) {
     this.plate = kind === "plate";
-    this.drawn = [];
+    this.drawn = {};
     this.face = svg("rect", { class: "face" });
     this.hit = svg("rect", { class: "hit" });
     this.title = svg("title");
@@ -328,9 +328,10 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const [w, h, d] = size.map(fine), asked = [x, y, w, h, d, cells?.w, cells?.h];
-    if (asked.every((value, i) => value === this.drawn[i])) return;
-    this.drawn = asked;
+    const w = fine(size[0]), h = fine(size[1]), d = fine(size[2]), { drawn } = this;
+    const isThere = drawn.x === x && drawn.y === y && drawn.w === w && drawn.h === h && drawn.d === d;
+    if (isThere && drawn.across === cells?.w && drawn.down === cells?.h) return;
+    this.drawn = { x, y, w, h, d, across: cells?.w, down: cells?.h };
     const left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
@@ -698,7 +699,8 @@ class Lanes {
     row.image.label([1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 })));
     const steps = scene.columns.map((name) => facts?.steps.get(name)), failed = steps.findIndex((here) => here?.failed);
     row.blocks.forEach((block, i) => { if (block) this.mark(block, steps[i], i); });
-    const lost = this.x.filter((_, i) => failed >= 0 && i > failed && row.blocks[i] && !steps[i] && !this.plates[i]);
+    const isLost = (_, i) => i > failed && row.blocks[i] && !steps[i] && !this.plates[i];
+    const lost = failed < 0 ? [] : this.x.filter(isLost);
     set(row.never, {
       x: lost.length ? (lost[0] + lost.at(-1)) / 2 : 0,
       y: this.floor + this.type * 0.5,

@@ -177,6 +177,41 @@ def test_arrow_keys_move_a_slider_and_nothing_waits(opened):
     expect(opened.lane("Linear head")).not_to_contain_text(MESSAGE)
 
 
+AT_ONCE = """async (events) => {
+    const told = () =>
+        [".block.image .label:last-of-type", ".planes .now"].map((one) => document.querySelector(one).textContent);
+    for (const [at, kind, name, more] of events)
+        (at ? document.querySelector(at) : window).dispatchEvent(new window[kind](name, more));
+    const first = told();
+    await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted, 50)));
+    return [first, told()];
+}"""
+MOVED = ["input[type=range]", "Event", "input"]
+
+
+@pytest.fixture
+def at_225(opened):
+    """A slider that is at 225, though nobody has heard of it yet."""
+    opened.page.get_by_role("slider", name="Height of the image").evaluate("(slider) => { slider.value = 225; }")
+    return opened.page
+
+
+def test_the_networks_follow_at_once_and_what_is_read_below_once_they_are_painted(at_225):
+    first, then = at_225.evaluate(AT_ONCE, [MOVED])
+    assert first == ["225", "224×224 runs"]
+    assert then == ["225", "225×225 runs"]
+
+
+def test_what_is_printed_is_what_was_chosen_last(at_225):
+    first, _ = at_225.evaluate(AT_ONCE, [MOVED, [None, "Event", "beforeprint"]])
+    assert first == ["225", "225×225 runs"]
+
+
+def test_a_cross_hair_goes_with_its_own_keys_at_once(opened):
+    first, _ = opened.page.evaluate(AT_ONCE, [[".area", "KeyboardEvent", "keydown", {"key": "ArrowRight"}]])
+    assert first == ["225", "224×225 runs"]
+
+
 def test_the_mouse_drags_a_slider(opened):
     slider = opened.page.get_by_role("slider", name="Width of the image")
     box = slider.bounding_box()
