@@ -303,7 +303,7 @@ function sentence(list) {
 
 const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
-const fine = (pixels) => Math.round(2 * pixels) / 2; // what moves by less is not drawn anew
+const fine = (pixels) => Math.round(2 * pixels) / 2; // what grows by less is not drawn anew
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
 /** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
@@ -328,14 +328,14 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const w = fine(size[0]), h = fine(size[1]), d = fine(size[2]), { drawn } = this;
+    const [w, h, d] = size, { drawn } = this;
     const isThere = drawn.x === x && drawn.y === y && drawn.w === w && drawn.h === h && drawn.d === d;
     if (isThere && drawn.across === cells?.w && drawn.down === cells?.h) return;
     this.drawn = { x, y, w, h, d, across: cells?.w, down: cells?.h };
     const left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
-    else this.solid(left, top, [w, h, d], cells);
+    else this.solid(left, top, size, cells);
   }
 
   solid(left, top, [w, h, d], cells) {
@@ -357,7 +357,7 @@ class Block {
 
   /** The window that does not fit, as large as it is. */
   need(x, y, kernel, scale) {
-    const [h = 0, w = 0] = kernel.map((cells) => scale * side(cells));
+    const [h = 0, w = 0] = kernel.map((cells) => fine(scale * side(cells)));
     set(this.window, { x: x - w / 2, y: y - h / 2, width: w, height: h });
   }
 }
@@ -450,7 +450,9 @@ class Lanes {
   }
 
   /** For those who do not see them. */
-  tell() { this.rows.forEach(({ svg, lane }, i) => set(svg, { "aria-label": this.view.verdict(lane, this.view.facts[i]) })); }
+  tell() {
+    this.rows.forEach((row, i) => set(row.svg, { "aria-label": this.view.verdict(row.lane, this.view.facts[i]) }));
+  }
 
   /** Where the columns stand: as wide as the largest map of the range makes them, so that dragging moves no block. */
   layout(width) {
@@ -676,7 +678,7 @@ class Lanes {
   /** For the image and each column of a lane the box to draw, and its cells. */
   target(row, facts) {
     const { h, w, scene } = this.view;
-    const pixels = (one) => [this.scale * side(one.w), this.scale * side(one.h), this.depth(one.c)];
+    const pixels = (one) => [fine(this.scale * side(one.w)), fine(this.scale * side(one.h)), this.depth(one.c)];
     const all = [{ w, h, c: scene.channels }];
     let last = all[0];
     scene.columns.forEach((name) => {
@@ -776,7 +778,10 @@ class View {
     this.build();
     this.size = new ResizeObserver(() => this.resized());
     this.size.observe(this.lanesBox);
-    this.printing = [["beforeprint", () => this.fit(PAPER)], ["afterprint", () => this.fit(this.lanesBox.clientWidth)]];
+    this.printing = [
+      ["beforeprint", () => { this.fit(PAPER); this.catchUp(); }],
+      ["afterprint", () => this.fit(this.lanesBox.clientWidth)],
+    ];
     for (const [event, act] of this.printing) addEventListener(event, act);
   }
 
@@ -859,9 +864,9 @@ class View {
     [h, w] = [clamp(Math.round(h), 1, most), clamp(Math.round(w), 1, most)];
     if (h === this.h && w === this.w) return;
     [this.h, this.w] = [h, w];
-    if (Math.max(h, w) > this.reach) this.stretch(most);
     this.know();
-    this.follows(glide);
+    if (Math.max(h, w) > this.reach) this.stretch(most);
+    this.drawInTurn(glide);
     this.report({ height: h, width: w });
     this.say(() => this.summary());
   }
@@ -975,12 +980,15 @@ class View {
     this.drawBelow();
   }
 
-  /** To another size the networks go at once; what is read below them waits until they are painted. */
-  follows(glide) {
+  /** The networks at once; what is read below them, which takes as long, when they are painted. */
+  drawInTurn(glide) {
     this.drawNetworks(glide);
-    this.behind = true;
-    oncePainted(() => { if (this.behind) this.drawBelow(); });
+    if (!this.table.node.hidden) { this.drawBelow(); return; } // the networks are out of sight
+    if (!this.late) oncePainted(() => this.catchUp());
+    this.late = true;
   }
+
+  catchUp() { if (this.late) this.drawBelow(); }
 
   drawNetworks(glide = false) {
     this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
@@ -988,7 +996,7 @@ class View {
   }
 
   drawBelow() {
-    this.behind = false;
+    this.late = false;
     if (!this.drawnAt) return;
     this.blocks.tell();
     this.panel.draw();
@@ -1014,7 +1022,7 @@ class View {
     this.panel.stop();
     this.panel.slides.forEach(({ slide }) => slide?.stop());
     clearTimeout(this.saying);
-    this.behind = false;
+    this.late = false;
     notSoon(this.planes.later);
     cancelAnimationFrame(this.blocks.frame);
     this.root.replaceChildren();
@@ -1884,7 +1892,7 @@ class Planes {
 
   choose(event, area) { this.go(this.under(event, area)); }
 
-  /** The cross-hair goes with the pointer. */
+  /** The cross-hair follows what moves it at once. */
   go([h, w], glide) {
     if (h !== w) this.view.free = true;
     this.view.resize(h, w, glide);

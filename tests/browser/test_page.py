@@ -178,38 +178,53 @@ def test_arrow_keys_move_a_slider_and_nothing_waits(opened):
 
 
 AT_ONCE = """async (events) => {
-    const told = () =>
-        [".block.image .label:last-of-type", ".planes .now"].map((one) => document.querySelector(one).textContent);
+    const told = () => [".block.image .label:last-of-type", ".planes .now", ".flow"].map((one) =>
+        document.querySelector(one).textContent);
     for (const [at, kind, name, more] of events)
         (at ? document.querySelector(at) : window).dispatchEvent(new window[kind](name, more));
     const first = told();
     await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted, 50)));
     return [first, told()];
 }"""
-MOVED = ["input[type=range]", "Event", "input"]
+SLID, TYPED = ["input[type=range]", "Event", "input"], ["input[type=number]", "Event", "change"]
+AT_224 = ["224×224 runs", "3×224×224 → 64×224×224"]
+AT_225 = ["225", "225×225 runs", "3×225×225 → 64×225×225"]
+WRITE = "(field, size) => { field.value = size; }"  # of which nobody hears yet
 
 
 @pytest.fixture
 def at_225(opened):
-    """A slider that is at 225, though nobody has heard of it yet."""
-    opened.page.get_by_role("slider", name="Height of the image").evaluate("(slider) => { slider.value = 225; }")
+    opened.page.get_by_role("slider", name="Height").evaluate(WRITE, 225)
     return opened.page
 
 
 def test_the_networks_follow_at_once_and_what_is_read_below_once_they_are_painted(at_225):
-    first, then = at_225.evaluate(AT_ONCE, [MOVED])
-    assert first == ["225", "224×224 runs"]
-    assert then == ["225", "225×225 runs"]
+    first, then = at_225.evaluate(AT_ONCE, [SLID])
+    assert first == ["225", *AT_224]
+    assert then == AT_225
 
 
 def test_what_is_printed_is_what_was_chosen_last(at_225):
-    first, _ = at_225.evaluate(AT_ONCE, [MOVED, [None, "Event", "beforeprint"]])
-    assert first == ["225", "225×225 runs"]
+    first, _ = at_225.evaluate(AT_ONCE, [SLID, [None, "Event", "beforeprint"]])
+    assert first == AT_225
+
+
+def test_in_the_table_nothing_comes_later(opened):
+    opened.page.get_by_role("button", name="Table").click()
+    opened.page.get_by_role("slider", name="Height").evaluate(WRITE, 225)
+    first, _ = opened.page.evaluate(AT_ONCE, [SLID])
+    assert first == AT_225
+
+
+def test_a_size_beyond_the_sliders_is_never_mixed_with_the_one_before(opened):
+    field(opened.page, "Height").evaluate(WRITE, 600)
+    first, then = opened.page.evaluate(AT_ONCE, [TYPED])
+    assert first == then == ["600", "600×600 stops at classifier.0", "3×600×600 → 64×600×600"]
 
 
 def test_a_cross_hair_goes_with_its_own_keys_at_once(opened):
     first, _ = opened.page.evaluate(AT_ONCE, [[".area", "KeyboardEvent", "keydown", {"key": "ArrowRight"}]])
-    assert first == ["225", "224×225 runs"]
+    assert first == ["225", "224×225 runs", AT_224[-1]]
 
 
 def test_the_mouse_drags_a_slider(opened):
