@@ -263,7 +263,8 @@ def pressed(page: Page, handle: Any, i: int) -> float:
 def told(what: str, networks: list[float], whole: list[float], ratio: float | None = None) -> Iterator[Row]:
     yield Row(f"{what}, median", f"{median(networks):.1f} ms", "" if ratio is None else f"{ratio:.2f}")
     yield Row(f"{what}, 95 of 100 are shorter", f"{longest(networks):.1f} ms", wanted="≤ 16")
-    yield Row(f"{what}, with all that is read below", f"{median(whole):.1f} ms; {longest(whole):.1f} ms")
+    yield Row(f"{what}, with all that is read below, median", f"{median(whole):.1f} ms")
+    yield Row(f"{what}, with all that is read below, 95 of 100", f"{longest(whole):.1f} ms")
 
 
 def longest(keys: list[float]) -> float:
