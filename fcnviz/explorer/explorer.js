@@ -2192,10 +2192,12 @@ function rarely(act, pause, most) {
 function render({ model, el }) {
   const root = html("div", { class: "fcnviz-explorer" });
   el.append(root);
-  const saving = rarely(() => model.save_changes(), 100, 500);
+  const unsaved = new Map();
+  const saving = rarely(() => { unsaved.clear(); model.save_changes(); }, 100, 500);
   const host = {
     get: (name) => model.get(name),
     set: (values) => {
+      for (const [name, value] of Object.entries(values)) unsaved.set(name, value);
       for (const [name, value] of Object.entries(values)) model.set(name, value);
       saving.ask();
     },
@@ -2205,7 +2207,13 @@ function render({ model, el }) {
   for (const page of document.getElementsByClassName(model.get("saved") ?? "")) page.replaceChildren();
   const view = new View(root, model.get("scene"), host);
   const told = (message) => { if (message?.lane !== undefined) view.told(message); };
-  const heard = ["height", "width", "step", "selected"].map((name) => [`change:${name}`, () => view.follow(name)]);
+  // what comes while the hand is ahead of Python is older: it answers each message with the values that stood in it
+  const follow = (name) => {
+    const ahead = [...unsaved].filter(([one, value]) => model.get(one) !== value);
+    if (!ahead.length) view.follow(name);
+    for (const [one, value] of ahead) model.set(one, value);
+  };
+  const heard = ["height", "width", "step", "selected"].map((name) => [`change:${name}`, () => follow(name)]);
   heard.push(["msg:custom", told], ["change:scene", () => view.grow(model.get("scene"))]);
   // JupyterLab takes arrow keys and letters for its own commands
   const keep = (event) => { if (event.key !== "Escape") event.stopPropagation(); };
