@@ -310,7 +310,7 @@ const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)
 class Block {
   constructor(kind, on) {
     this.plate = kind === "plate";
-    this.drawn = {};
+    this.drawn = [];
     this.face = svg("rect", { class: "face" });
     this.hit = svg("rect", { class: "hit" });
     this.title = svg("title");
@@ -328,11 +328,10 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const [w, h, d] = size, { drawn } = this;
-    const isThere = drawn.x === x && drawn.y === y && drawn.w === w && drawn.h === h && drawn.d === d;
-    if (isThere && drawn.across === cells?.w && drawn.down === cells?.h) return;
-    this.drawn = { x, y, w, h, d, across: cells?.w, down: cells?.h };
-    const left = x - w / 2, top = y - h / 2;
+    const asked = [x, y, ...size, cells?.w, cells?.h];
+    if (asked.every((value, i) => value === this.drawn[i])) return;
+    this.drawn = asked;
+    const [w, h] = size, left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
     else this.solid(left, top, size, cells);
@@ -447,11 +446,6 @@ class Lanes {
       },
     });
     return block;
-  }
-
-  /** For those who do not see them. */
-  tell() {
-    this.rows.forEach((row, i) => set(row.svg, { "aria-label": this.view.verdict(row.lane, this.view.facts[i]) }));
   }
 
   /** Where the columns stand: as wide as the largest map of the range makes them, so that dragging moves no block. */
@@ -698,11 +692,11 @@ class Lanes {
   name(row, facts) {
     const { scene, h, w } = this.view;
     if (this.fresh) this.settle(row);
+    set(row.svg, { "aria-label": this.view.verdict(row.lane, facts) });
     row.image.label([1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 })));
     const steps = scene.columns.map((name) => facts?.steps.get(name)), failed = steps.findIndex((here) => here?.failed);
     row.blocks.forEach((block, i) => { if (block) this.mark(block, steps[i], i); });
-    const isLost = (_, i) => i > failed && row.blocks[i] && !steps[i] && !this.plates[i];
-    const lost = failed < 0 ? [] : this.x.filter(isLost);
+    const lost = this.x.filter((_, i) => failed >= 0 && i > failed && row.blocks[i] && !steps[i] && !this.plates[i]);
     set(row.never, {
       x: lost.length ? (lost[0] + lost.at(-1)) / 2 : 0,
       y: this.floor + this.type * 0.5,
@@ -778,10 +772,7 @@ class View {
     this.build();
     this.size = new ResizeObserver(() => this.resized());
     this.size.observe(this.lanesBox);
-    this.printing = [
-      ["beforeprint", () => { this.fit(PAPER); this.catchUp(); }],
-      ["afterprint", () => this.fit(this.lanesBox.clientWidth)],
-    ];
+    this.printing = [["beforeprint", () => this.fit(PAPER)], ["afterprint", () => this.fit(this.lanesBox.clientWidth)]];
     for (const [event, act] of this.printing) addEventListener(event, act);
   }
 
@@ -866,7 +857,7 @@ class View {
     [this.h, this.w] = [h, w];
     this.know();
     if (Math.max(h, w) > this.reach) this.stretch(most);
-    this.drawInTurn(glide);
+    this.draw(glide);
     this.report({ height: h, width: w });
     this.say(() => this.summary());
   }
@@ -975,30 +966,10 @@ class View {
       : `traced without a law, at ${[...lane.known.keys()].map((key) => key.replace(",", "×")).join(", ")} only`;
   }
 
-  draw() {
-    this.drawNetworks();
-    this.drawBelow();
-  }
-
-  /** The networks at once; what is read below them, which takes as long, when they are painted. */
-  drawInTurn(glide) {
-    this.drawNetworks(glide);
-    if (!this.table.node.hidden) { this.drawBelow(); return; } // the networks are out of sight
-    if (!this.late) oncePainted(() => this.catchUp());
-    this.late = true;
-  }
-
-  catchUp() { if (this.late) this.drawBelow(); }
-
-  drawNetworks(glide = false) {
+  draw(glide = false) {
     this.controls.draw(); // a frame that is not in sight is not laid out, and its sliders can be moved
-    if (this.drawnAt) this.blocks.draw(glide);
-  }
-
-  drawBelow() {
-    this.late = false;
     if (!this.drawnAt) return;
-    this.blocks.tell();
+    this.blocks.draw(glide);
     this.panel.draw();
     this.reasons.draw();
     this.planes.draw();
@@ -1022,7 +993,6 @@ class View {
     this.panel.stop();
     this.panel.slides.forEach(({ slide }) => slide?.stop());
     clearTimeout(this.saying);
-    this.late = false;
     notSoon(this.planes.later);
     cancelAnimationFrame(this.blocks.frame);
     this.root.replaceChildren();
@@ -1892,11 +1862,9 @@ class Planes {
 
   choose(event, area) { this.go(this.under(event, area)); }
 
-  /** The cross-hair follows what moves it at once. */
   go([h, w], glide) {
     if (h !== w) this.view.free = true;
     this.view.resize(h, w, glide);
-    this.draw();
   }
 
   /** What becomes of the size under the pointer: the plane says it, the legend shows it. */
@@ -1914,7 +1882,7 @@ class Planes {
     if (!move) return;
     const { view } = this, far = event.shiftKey ? 32 : 1;
     view.free = true;
-    this.go([view.h + far * move[0], view.w + far * move[1]]);
+    view.resize(view.h + far * move[0], view.w + far * move[1]);
     event.preventDefault();
   }
 
@@ -2072,7 +2040,6 @@ function colour(canvas, taken, of) {
 
 const branches = (tree) => (Array.isArray(tree) && tree[0] === "or" ? tree.slice(1) : [tree]);
 const conditions = (tree) => (Array.isArray(tree) && tree[0] === "and" ? tree.slice(1).flatMap(conditions) : [tree]);
-const oncePainted = (act) => requestAnimationFrame(() => setTimeout(act));
 const soon = (act) => (window.requestIdleCallback ?? ((f) => setTimeout(f, 1)))(act);
 const notSoon = (id) => id && (window.cancelIdleCallback ?? clearTimeout)(id);
 
@@ -2192,13 +2159,14 @@ function rarely(act, pause, most) {
 function render({ model, el }) {
   const root = html("div", { class: "fcnviz-explorer" });
   el.append(root);
-  const unsaved = new Map();
+  const unsaved = new Map(); // what the hand has chosen and Python does not know yet
   const saving = rarely(() => { unsaved.clear(); model.save_changes(); }, 100, 500);
   const host = {
     get: (name) => model.get(name),
     set: (values) => {
-      for (const [name, value] of Object.entries(values)) unsaved.set(name, value);
-      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      const moved = Object.entries(values).filter(([name, value]) => model.get(name) !== value);
+      if (model.send) for (const [name, value] of moved) unsaved.set(name, value);
+      for (const [name, value] of moved) model.set(name, value);
       saving.ask();
     },
     ask: model.send ? (lane, height, width) => model.send({ ask: lane, height, width }) : null,
@@ -2207,7 +2175,7 @@ function render({ model, el }) {
   for (const page of document.getElementsByClassName(model.get("saved") ?? "")) page.replaceChildren();
   const view = new View(root, model.get("scene"), host);
   const told = (message) => { if (message?.lane !== undefined) view.told(message); };
-  // what comes while the hand is ahead of Python is older: it answers each message with the values that stood in it
+  // where the hand is ahead, what comes is older: JupyterLab has each message answered with the values that stood in it
   const follow = (name) => {
     const ahead = [...unsaved].filter(([one, value]) => model.get(one) !== value);
     if (!ahead.length) view.follow(name);

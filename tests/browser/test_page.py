@@ -177,54 +177,23 @@ def test_arrow_keys_move_a_slider_and_nothing_waits(opened):
     expect(opened.lane("Linear head")).not_to_contain_text(MESSAGE)
 
 
-AT_ONCE = """async (events) => {
-    const told = () => [".block.image .label:last-of-type", ".planes .now", ".flow"].map((one) =>
+AT_ONCE = """(field, [name, size]) => {
+    field.value = size;
+    field.dispatchEvent(new Event(name));
+    return [".block.image .label:last-of-type", ".planes .now", ".flow"].map((one) =>
         document.querySelector(one).textContent);
-    for (const [at, kind, name, more] of events)
-        (at ? document.querySelector(at) : window).dispatchEvent(new window[kind](name, more));
-    const first = told();
-    await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted, 50)));
-    return [first, told()];
 }"""
-SLID, TYPED = ["input[type=range]", "Event", "input"], ["input[type=number]", "Event", "change"]
-AT_224 = ["224×224 runs", "3×224×224 → 64×224×224"]
-AT_225 = ["225", "225×225 runs", "3×225×225 → 64×225×225"]
-WRITE = "(field, size) => { field.value = size; }"  # of which nobody hears yet
 
 
-@pytest.fixture
-def at_225(opened):
-    opened.page.get_by_role("slider", name="Height").evaluate(WRITE, 225)
-    return opened.page
-
-
-def test_the_networks_follow_at_once_and_what_is_read_below_once_they_are_painted(at_225):
-    first, then = at_225.evaluate(AT_ONCE, [SLID])
-    assert first == ["225", *AT_224]
-    assert then == AT_225
-
-
-def test_what_is_printed_is_what_was_chosen_last(at_225):
-    first, _ = at_225.evaluate(AT_ONCE, [SLID, [None, "Event", "beforeprint"]])
-    assert first == AT_225
-
-
-def test_in_the_table_nothing_comes_later(opened):
-    opened.page.get_by_role("button", name="Table").click()
-    opened.page.get_by_role("slider", name="Height").evaluate(WRITE, 225)
-    first, _ = opened.page.evaluate(AT_ONCE, [SLID])
-    assert first == AT_225
-
-
-def test_a_size_beyond_the_sliders_is_never_mixed_with_the_one_before(opened):
-    field(opened.page, "Height").evaluate(WRITE, 600)
-    first, then = opened.page.evaluate(AT_ONCE, [TYPED])
-    assert first == then == ["600", "600×600 stops at classifier.0", "3×600×600 → 64×600×600"]
-
-
-def test_a_cross_hair_goes_with_its_own_keys_at_once(opened):
-    first, _ = opened.page.evaluate(AT_ONCE, [[".area", "KeyboardEvent", "keydown", {"key": "ArrowRight"}]])
-    assert first == ["225", "224×225 runs", AT_224[-1]]
+@pytest.mark.parametrize(
+    ("role", "event", "size", "end"), [("slider", "input", 225, "runs"), ("spinbutton", "change", 600, "stops at")]
+)
+def test_the_next_frame_says_the_same_everywhere(opened, role, event, size, end):
+    """Also where a size lies beyond the sliders' range, which then grows."""
+    image, plane, flow = opened.page.get_by_role(role, name="Height").evaluate(AT_ONCE, [event, size])
+    assert image == str(size)
+    assert plane.startswith(f"{size}×{size} {end}")
+    assert flow == f"3×{size}×{size} → 64×{size}×{size}"
 
 
 def test_the_mouse_drags_a_slider(opened):

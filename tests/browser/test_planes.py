@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from frames import all_drawn
 from playwright.sync_api import expect
 from torch import nn
 
@@ -71,7 +70,6 @@ def go(page, height, width):
     page.wait_for_function(f"() => !location.hash || location.hash.startsWith(`#h=${{{sizes}}}`)")
     page.evaluate("link => { location.hash = link; }", f"#h={height}&w={width}")
     expect_size(page, height, width)
-    all_drawn(page)
 
 
 def expect_size(page, height, width):

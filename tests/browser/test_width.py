@@ -3,7 +3,6 @@
 from math import ceil
 
 import pytest
-from frames import all_drawn
 from playwright.sync_api import expect
 from torch import nn
 
@@ -87,7 +86,6 @@ def go(page, link):
     height, width = link.removeprefix("#h=").split("&w=")
     for axis, size in (("Height", height), ("Width", width)):
         expect(page.get_by_role("spinbutton", name=axis)).to_have_value(size)
-    all_drawn(page)
 
 
 @pytest.mark.parametrize("room", [848, 880, 1000, 1248, 1334, 1888])
@@ -168,7 +166,6 @@ def drag_to(page, area, start, end):
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(to_x, to_y, steps=12)
-    all_drawn(page)
     assert area.locator("canvas").bounding_box() == box
     for axis, part in (("Width", end[0]), ("Height", end[1])):
         assert abs(int(page.get_by_role("spinbutton", name=axis).input_value()) - ceil(512 * part)) <= 1

@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from frames import all_drawn
 from playwright.sync_api import expect
 from torch import nn
 
@@ -460,11 +459,9 @@ def test_another_size_begins_at_the_corner_again(opened):
     slider = page.get_by_role("slider", name="Width of the image")
     slider.focus()
     slider.press("ArrowLeft")
-    all_drawn(page)
     assert place(page) == (1, 1)
     page.locator(".slide").evaluate("e => e.dataset.same = 'yes'")
     slider.press("ArrowLeft")
-    all_drawn(page)
     assert page.locator(".slide").get_attribute("data-same") == "yes", "drawn the same, it is not drawn again"
     page.locator(".slide").focus()
     page.keyboard.press("End")
@@ -630,7 +627,6 @@ def test_nothing_jumps_on_a_map_that_is_drawn_like_a_smaller_one(opened_for):
     page.locator(".slide").evaluate("e => e.dataset.same = 'yes'")
     page.evaluate("location.hash = '#h=2048&w=2048'")
     expect(page.get_by_role("spinbutton", name="Width")).to_have_value("2048")
-    all_drawn(page)
     assert page.locator(".slide").get_attribute("data-same") == "yes"
     page.locator(".slide").focus()
     heights = {page.locator(".line").bounding_box()["height"]}
