@@ -304,13 +304,14 @@ function sentence(list) {
 const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
 const fine = (pixels) => Math.round(2 * pixels) / 2; // what grows by less is not drawn anew
+const equal = (one, other) => { for (const key in one) if (one[key] !== other[key]) return false; return true; };
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
 /** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
 class Block {
   constructor(kind, on) {
     this.plate = kind === "plate";
-    this.drawn = [];
+    this.drawn = {};
     this.face = svg("rect", { class: "face" });
     this.hit = svg("rect", { class: "hit" });
     this.title = svg("title");
@@ -328,10 +329,10 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const asked = [x, y, ...size, cells?.w, cells?.h];
-    if (asked.every((value, i) => value === this.drawn[i])) return;
+    const [w, h, d] = size, asked = { x, y, w, h, d, across: cells?.w, down: cells?.h };
+    if (equal(asked, this.drawn)) return;
     this.drawn = asked;
-    const [w, h] = size, left = x - w / 2, top = y - h / 2;
+    const left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
     else this.solid(left, top, size, cells);
@@ -1435,15 +1436,18 @@ function partOf({ before, span, stride, shown, fits, whole: { size, end, cells, 
 
 /** Which cells of an axis the window reads where it makes a cell: in words, counted from 1. */
 function reads({ before, kernel, dilation, stride, whole: { size, end } }, word, place) {
-  const all = Array.from({ length: kernel }, (_, i) => place * stride + i * dilation - before + 1);
-  const between = (low, high) => all.filter((cell) => cell >= low && cell <= high), cells = between(1, size);
-  const steps = dilation > 1 ? ` in steps of ${dilation}` : "";
-  const many = cells.length > 1 ? `${word}s ${cells[0]}–${cells.at(-1)}${steps}` : `${word} ${cells[0]}`;
+  const first = place * stride - before + 1, cell = (i) => first + i * dilation;
+  const between = (low, high) => {
+    const from = Math.max(0, Math.ceil((low - first) / dilation));
+    const to = Math.min(kernel - 1, Math.floor((high - first) / dilation));
+    return from <= to ? [cell(from), cell(to)] : null;
+  };
+  const [low, high] = between(1, size) ?? [], steps = dilation > 1 ? ` in steps of ${dilation}` : "";
   const parts = [
-    between(-Infinity, 0).length && "padding",
-    cells.length && many,
-    between(size + 1, end - before).length && "padding",
-    between(end - before + 1, Infinity).length && "beyond the edge",
+    between(-Infinity, 0) && "padding",
+    low && (low < high ? `${word}s ${low}–${high}${steps}` : `${word} ${low}`),
+    between(size + 1, end - before) && "padding",
+    between(end - before + 1, Infinity) && "beyond the edge",
   ];
   return `${word === "row" ? "output " : ""}${word} ${place + 1} ← ${parts.filter(Boolean).join(", ")}`;
 }
