@@ -1,6 +1,6 @@
 """How long a student waits: from a key to the painted picture, beside the same picture by ipywidgets and matplotlib.
 
-    python benchmarks/explorer.py            # three minutes
+    python benchmarks/explorer.py            # two minutes
     python benchmarks/explorer.py --quick    # only to see that it runs; the numbers mean nothing
 
 Page and JupyterLab run in Chromium or Chrome, found as the browser tests find it, without waiting for the screen's next
