@@ -36,6 +36,7 @@ PORT = BROWSERS["free_port"]()
 CODES = {"ArrowLeft": 37, "ArrowRight": 39}
 BUSY = 2  # seconds for which the kernel takes no other work
 REPEAT = 33  # milliseconds from key to key, as a keyboard repeats one that is held down
+ROUND = 80  # keys: 40 sizes up, and down again to where they began
 FIRST = 40  # keys that do not count, while the browser still compiles
 
 PAINTED = """(then) => requestAnimationFrame(() => scheduler.postTask(then, { priority: "user-blocking" }))"""
@@ -61,6 +62,7 @@ OPENING = f"""new MutationObserver((_, watcher) => {{
     watcher.disconnect();
     ({PAINTED})(() => {{ window.opened = performance.now(); }});
 }}).observe(document, {{ childList: true, subtree: true, attributes: true }})"""
+LATE = 'new Promise((_, fail) => setTimeout(() => fail(Error("no picture within a minute")), 60_000))'
 WORK = """async (code) => {
     const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
     await new Promise((busy) => { kernel.requestExecute({ code }).onIOPub = busy; });
@@ -117,11 +119,11 @@ def main(quick: bool) -> None:
 def on_the_page(browser: Browser, quick: bool) -> Iterator[Row]:
     heads = {"Linear head": models.vgg16("linear"), "Convolutional head": models.vgg16("conv")}
     with tempfile.TemporaryDirectory() as folder:
-        path = save_page(Path(folder) / "page.html", heads, within=256 if quick else 2048)
+        path = save_page(Path(folder) / "page.html", heads, within=272 if quick else 2048)
         paints = [first_paint(browser.new_page(), path) for _ in range(3 if quick else 15)]
         opened = browser.new_page()
         opened.goto(path.as_uri())
-        keys = explorer_keys(opened, 20 if quick else 400)
+        keys = explorer_keys(opened, 1 if quick else 6)
         opened.close()
     yield from told("explorer", keys)
     yield Row("the page opens: networks painted, median", f"{median(paints):.1f} ms", wanted="≤ 300")
@@ -137,19 +139,28 @@ def first_paint(page: Page, path: Path) -> float:
     return float(found)
 
 
-def explorer_keys(page: Page, number: int) -> list[float]:
+def explorer_keys(page: Page, rounds: int) -> list[float]:
     """Milliseconds from each key to the frame that follows it.
 
     The sizes go up and down, through accepted and refused ones.
     """
     page.evaluate(WATCH)
-    page.get_by_role("slider", name="Height of the image").focus()
+    slider = page.get_by_role("slider", name="Height of the image")
+    slider.focus()
+    start = slider.input_value()
     with keyboard(page) as press:
-        for i in range(FIRST + number):
-            press("ArrowRight" if i % 80 < 40 else "ArrowLeft")
+        for i in range(rounds * ROUND):
+            press(up_or_down(i))
             time.sleep(REPEAT / 1000)
     page.wait_for_timeout(300)
-    return [float(one) for one in page.evaluate("window.waited")][FIRST:]
+    waited = page.evaluate("window.waited")
+    assert len(waited) == rounds * ROUND, "a key was lost"
+    assert slider.input_value() == start, "a key was undone"
+    return [float(one) for one in waited][FIRST:]
+
+
+def up_or_down(i: int) -> str:
+    return "ArrowRight" if i % ROUND < ROUND / 2 else "ArrowLeft"
 
 
 @contextmanager
@@ -176,9 +187,9 @@ def keyboard(page: Page) -> Iterator[Callable[[str], None]]:
 
 def in_jupyterlab(browser: Browser, quick: bool) -> Iterator[Row]:
     with jupyterlab(
-        {"explorer": (HEADS, EXPLORER.format(within=256 if quick else 2048)), "peer": (HEADS, PEER)}
+        {"explorer": (HEADS, EXPLORER.format(within=272 if quick else 2048)), "peer": (HEADS, PEER)}
     ) as server:
-        idle, *busy = measured(browser, server, "explorer", lambda page: explorer_in_lab(page, 20 if quick else 400))
+        idle, *busy = measured(browser, server, "explorer", lambda page: explorer_in_lab(page, 1 if quick else 6))
         peer, frozen = measured(browser, server, "peer", lambda page: peer_in_lab(page, 4 if quick else 60))
     usual = median(idle)
     yield from told("explorer", idle, ratio=1.0)
@@ -239,13 +250,13 @@ def measured(browser: Browser, server: Any, name: str, keys: Callable[[Page], tu
         context.close()
 
 
-def explorer_in_lab(page: Page, number: int) -> tuple[list[float], ...]:
+def explorer_in_lab(page: Page, rounds: int) -> tuple[list[float], ...]:
     page.locator(".fcnviz-explorer .block .face[width]").first.wait_for(timeout=120_000)
-    idle = explorer_keys(page, number)
-    page.evaluate(WORK, f"import time; time.sleep({2 * REPEAT / 1000 * (FIRST + number)})")
-    waits = explorer_keys(page, number)
+    idle = explorer_keys(page, rounds)
+    page.evaluate(WORK, f"import time; time.sleep({2 * REPEAT / 1000 * rounds * ROUND})")
+    waits = explorer_keys(page, rounds)
     page.evaluate(WORK, "while True: sum(range(1000))")  # until the kernel is ended
-    return idle, waits, explorer_keys(page, number)
+    return idle, waits, explorer_keys(page, rounds)
 
 
 def peer_in_lab(page: Page, number: int) -> tuple[list[float], float]:
@@ -262,8 +273,8 @@ def pressed(page: Page, handle: Any, press: Callable[[str], None], i: int) -> fl
     """Milliseconds of one key; the next one waits until its picture is there."""
     page.evaluate("() => { window.shown = new Promise((seen) => { window.seen = seen; }); }")
     handle.focus()
-    press("ArrowRight" if i % 80 < 40 else "ArrowLeft")
-    took = float(page.evaluate("window.shown"))
+    press(up_or_down(i))
+    took = float(page.evaluate(f"Promise.race([window.shown, {LATE}])"))
     page.wait_for_timeout(50)
     return took
 

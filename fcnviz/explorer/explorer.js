@@ -2163,7 +2163,8 @@ function rarely(act, pause, most) {
 function render({ model, el }) {
   const root = html("div", { class: "fcnviz-explorer" });
   el.append(root);
-  const unsaved = new Map(); // what the hand has chosen and Python does not know yet
+  const unsaved = new Map(); // what the hand has chosen and has not been told to Python
+  let back = false;
   const saving = rarely(() => { unsaved.clear(); model.save_changes(); }, 100, 500);
   const host = {
     get: (name) => model.get(name),
@@ -2181,9 +2182,11 @@ function render({ model, el }) {
   const told = (message) => { if (message?.lane !== undefined) view.told(message); };
   // where the hand is ahead, what comes is older: JupyterLab has each message answered with the values that stood in it
   const follow = (name) => {
-    const ahead = [...unsaved].filter(([one, value]) => model.get(one) !== value);
-    if (!ahead.length) view.follow(name);
-    for (const [one, value] of ahead) model.set(one, value);
+    if (back) return;
+    back = true; // another view of the same model may be ahead as well
+    for (const [one, value] of unsaved) model.set(one, value);
+    back = false;
+    view.follow(name);
   };
   const heard = ["height", "width", "step", "selected"].map((name) => [`change:${name}`, () => follow(name)]);
   heard.push(["msg:custom", told], ["change:scene", () => view.grow(model.get("scene"))]);
