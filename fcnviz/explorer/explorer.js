@@ -1507,11 +1507,12 @@ class Slide {
   /** Whether some of it is out of sight. */
   get goesOn() { return this.axes.some(({ fits, whole }) => whole.made > fits); }
 
-  /** Room for the longest that can be said of an axis, so that nothing jumps. */
+  /** Room for the longest that can be said of an axis, so that nothing jumps; all digits are as wide as a zero. */
   keepRoom() {
     this.lines.forEach(({ word, node }, i) => {
       const all = telling(this.axes[i]).map((place) => reads(this.axes[i], word, place));
-      set(node, { "data-room": all.reduce((long, one) => (one.length > long.length ? one : long)) });
+      const longest = all.reduce((long, one) => (one.length > long.length ? one : long));
+      set(node, { "data-room": longest.replace(/\d/g, "0") });
     });
   }
 
