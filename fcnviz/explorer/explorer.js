@@ -126,7 +126,7 @@ export class Lane {
 
   prepared(law) {
     const shapes = law.shapes.map((trees) =>
-      trees.map((tree, i) => ({ value: compiled(tree), moves: this.moves(tree, i, law) })),
+      following(trees.map((tree, i) => ({ value: compiled(tree), moves: this.moves(tree, i, law) }))),
     );
     const sights = this.data.sights ?? {};
     const steps = law.steps.map((row, place) => {
@@ -165,12 +165,7 @@ export class Lane {
 
   /** What happens on a path of a law, with the sizes that this height and width would have there. */
   static along(law, path, h, w) {
-    const made = new Map();
-    const shape = (place) => {
-      if (!made.has(place))
-        made.set(place, law.shapes[place].map((size) => ({ value: size.value(h, w), moves: size.moves })));
-      return made.get(place);
-    };
+    const shape = (place) => law.shapes[place](h, w);
     const steps = new Map(path.steps.map((place) => {
       const row = law.steps[place], outputs = shapesIn(row.output).map(shape);
       const failed = path.said !== null && place === path.steps.at(-1);
@@ -184,6 +179,18 @@ export class Lane {
     };
   }
 
+}
+
+/** A shape as a function of H and W. Where its numbers are those of last time it is the same array: nothing to draw. */
+function following(sizes) {
+  let at = [], last = null;
+  return (h, w) => {
+    if (last && at[0] === h && at[1] === w) return last;
+    at = [h, w];
+    if (!last?.every(({ value }, i) => value === sizes[i].value(h, w)))
+      last = sizes.map(({ value, moves }) => ({ value: value(h, w), moves }));
+    return last;
+  };
 }
 
 /** C×H×W for one image; the batch where it is not 1 or the tensor is no image. */
@@ -304,6 +311,7 @@ function sentence(list) {
 const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
 const fine = (pixels) => Math.round(2 * pixels) / 2; // what grows by less is not drawn anew
+const NOTHING = []; // to be said
 const equal = (one, other) => { for (const key in one) if (one[key] !== other[key]) return false; return true; };
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
@@ -329,13 +337,14 @@ class Block {
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
   draw(x, y, size, cells) {
-    const [w, h, d] = size, asked = { x, y, w, h, d, across: cells?.w, down: cells?.h };
+    const [w, h, d] = size, few = isFew(cells, w, h) ? cells : null;
+    const asked = { x, y, w, h, d, across: few?.w, down: few?.h };
     if (equal(asked, this.drawn)) return;
     this.drawn = asked;
     const left = x - w / 2, top = y - h / 2;
     set(this.face, { x: left.toFixed(1), y: top.toFixed(1), width: w.toFixed(1), height: h.toFixed(1) });
     if (this.plate) set(this.hit, { x: (x - PLATE / 2 - 2).toFixed(1), width: PLATE + 4 });
-    else this.solid(left, top, size, cells);
+    else this.solid(left, top, size, few);
   }
 
   solid(left, top, [w, h, d], cells) {
@@ -349,6 +358,8 @@ class Block {
 
   /** The numbers below the box. */
   label(sizes) {
+    if (sizes === this.sizes) return;
+    this.sizes = sizes;
     const told = labels(sizes);
     this.labels.forEach((text, i) =>
       set(text, { text: told[i]?.value ?? "", class: told[i]?.moves ? "label s" : "label" }),
@@ -374,9 +385,12 @@ function landscape(x, y, [w, h]) {
 /** A disc with a cross cut out of it. */
 const cross = (x, y) => `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0zM${x - 4} ${y - 4}l8 8M${x + 4} ${y - 4}l-8 8`;
 
+/** Whether the cells of a map can be told apart. */
+const isFew = (cells, w, h) => cells && Math.max(cells.w, cells.h) <= 16 && Math.min(w / cells.w, h / cells.h) >= 2.2;
+
 /** The lines between the cells of a small map. */
 function grid(left, top, w, h, cells) {
-  if (!cells || cells.w > 16 || cells.h > 16 || w / cells.w < 2.2 || h / cells.h < 2.2) return "";
+  if (!cells) return "";
   let path = "";
   for (let i = 1; i < cells.w; i++)
     path += `M${(left + (w * i) / cells.w).toFixed(1)} ${top.toFixed(1)}v${h.toFixed(1)}`;
@@ -461,6 +475,7 @@ class Lanes {
     this.floor = this.middle + Math.max(this.high / 2, 15) + this.type;
     this.height = this.floor + this.type * 2.6;
     this.fresh = true;
+    this.known = new WeakMap(); // how shapes are drawn at this scale
     this.drawStages();
   }
 
@@ -571,9 +586,7 @@ class Lanes {
     const { reach } = this.view, found = lane.law ? { law: lane.law, row: lane.plan.get(name) } : lane.seen(name);
     const [input] = found?.row?.inputs ?? [], place = (given ? input : shapesIn(found?.row?.output)[0]) ?? input;
     if (place === undefined) return [];
-    return found.law.shapes[place]
-      .map((size) => size.value(reach, reach))
-      .map((size) => (Number.isFinite(size) ? size : 1));
+    return found.law.shapes[place](reach, reach).map(({ value }) => (Number.isFinite(value) ? value : 1));
   }
 
   widest(lane, name) { return clamp(this.biggest(lane, name).w, 1, this.view.reach); }
@@ -673,20 +686,26 @@ class Lanes {
   /** For the image and each column of a lane the box to draw, and its cells. */
   target(row, facts) {
     const { h, w, scene } = this.view;
-    const pixels = (one) => [fine(this.scale * side(one.w)), fine(this.scale * side(one.h)), this.depth(one.c)];
-    const all = [{ w, h, c: scene.channels }];
-    let last = all[0];
-    scene.columns.forEach((name) => {
+    const boxes = [this.solid({ w, h, c: scene.channels }).size], cells = [null];
+    scene.columns.forEach((name, i) => {
       const step = facts?.steps.get(name), shape = step && (step.outputs[0] ?? step.inputs[0]);
-      if (shape) last = box(shape);
-      all.push(shape ? last : null);
+      const drawn = shape ? this.drawn(shape) : UNKNOWN;
+      boxes.push(this.plates[i] ? drawn.plate : drawn.size);
+      cells.push(this.plates[i] ? null : drawn.cells);
     });
-    const boxes = all.map((one, j) => {
-      if (j && this.plates[j - 1]) return [2.5, one ? Math.max(pixels(one)[1], 5) : 8, 0];
-      return one ? pixels(one) : [14, 14, 0];
-    });
-    const cells = all.map((one, j) => (j && !this.plates[j - 1] ? one : null));
     return { boxes, cells, part: this.part(facts) };
+  }
+
+  /** A shape as it is drawn at this scale. */
+  drawn(shape) {
+    if (!this.known.has(shape)) this.known.set(shape, this.solid(box(shape)));
+    return this.known.get(shape);
+  }
+
+  /** A box in cells and in pixels, and the plate behind it. */
+  solid(cells) {
+    const high = fine(this.scale * side(cells.h));
+    return { cells, size: [fine(this.scale * side(cells.w)), high, this.depth(cells.c)], plate: [THIN, Math.max(high, 5), 0] };
   }
 
   /** Labels, marks and words of a lane at this size. */
@@ -711,8 +730,8 @@ class Lanes {
     const end = here?.failed ? " failed" : here ? "" : " ghost", chosen = i === this.view.step ? " chosen" : "";
     set(block.node, { class: `block${block.plate ? " plate" : ""}${end}${chosen}` });
     if (block.plate) return;
-    block.label(here?.outputs[0] ?? []);
-    block.need(this.x[i], this.middle, here?.failed && windowOf(here) ? here.row.window.kernel : [], this.scale);
+    block.label(here?.outputs[0] ?? NOTHING);
+    if (here?.failed) block.need(this.x[i], this.middle, windowOf(here) ? here.row.window.kernel : [], this.scale);
   }
 
   /** What only another width or range moves. */
@@ -738,6 +757,7 @@ class Lanes {
   }
 }
 
+const THIN = 2.5, UNKNOWN = { cells: null, size: [14, 14, 0], plate: [THIN, 8, 0] };
 const SAMPLES = [1, 1 / 16, 0]; // of the range
 
 /** The ends of a lane in their longest words: one that runs and one that stops. */
@@ -1820,7 +1840,7 @@ class Planes {
 
   /** The plane itself and its cross-hair. */
   area(row) {
-    const canvas = html("canvas", { width: SIDE, height: SIDE, "aria-hidden": true });
+    const map = picture();
     const across = svg("line", { class: "hair", x1: 0, x2: SIDE });
     const up = svg("line", { class: "hair", y1: 0, y2: SIDE });
     const dot = svg("circle", { r: 4.5, class: "dot" });
@@ -1835,8 +1855,8 @@ class Planes {
       lostpointercapture: () => this.hold(false),
       keydown: (event) => this.key(event),
     };
-    const area = html("div", { class: "area", tabindex: 0, role: "application", on }, canvas, hair);
-    return { area, canvas, across, up, dot };
+    const area = html("div", { class: "area", tabindex: 0, role: "application", on }, map, hair);
+    return { area, map, across, up, dot };
   }
 
   press(event, area) {
@@ -1994,9 +2014,9 @@ class Planes {
   light(row, end) {
     this.veil?.remove();
     if (!row?.taken) return;
-    this.veil = html("canvas", { "aria-hidden": true });
+    this.veil = picture();
     colour(this.veil, row.taken, (path) => (end.paths.includes(path) ? CLEAR : VEIL));
-    row.canvas.after(this.veil);
+    row.map.after(this.veil);
   }
 
   /** One plane at a time: a key pressed meanwhile need not wait for all. */
@@ -2008,7 +2028,7 @@ class Planes {
 
   /** Each point of the plane in the colour of what becomes of its size. */
   paint(row) {
-    const { reach } = this.view, { canvas, lane } = row, n = SIDE * 2, colours = {};
+    const { reach } = this.view, { map, lane } = row, n = SIDE * 2, colours = {};
     for (const end of lane.data.outcomes)
       for (const path of end.paths)
         colours[path] = [...[1, 3, 5].map((at) => parseInt(end.colour.slice(at, at + 2), 16)), 255];
@@ -2018,7 +2038,7 @@ class Planes {
       for (const one of branches(path.if)) mark(taken, one, index, size, n);
     });
     row.taken = taken;
-    colour(canvas, taken, (path) => colours[path] ?? GREY);
+    colour(map, taken, (path) => colours[path] ?? GREY);
   }
 }
 
@@ -2034,13 +2054,16 @@ const brief = ({ rule, sizes }) => (!sizes.includes("; or ") && sizes) || rule;
 
 const now = (h, w, end) => html("p", { class: "now" }, `${h}×${w} `, html("b", { text: fate(end) }));
 
+/** Of a plane. No canvas: the browser keeps each as a layer of its own and puts it on the page anew at every key. */
+const picture = () => html("img", { alt: "", draggable: "false" });
+
 /** Gives each point of a plane the colour of the path that its size takes; heights grow upwards. */
-function colour(canvas, taken, of) {
-  const n = Math.sqrt(taken.length), context = canvas.getContext("2d");
-  canvas.width = canvas.height = n;
-  const image = context.createImageData(n, n);
+function colour(map, taken, of) {
+  const n = Math.sqrt(taken.length), canvas = html("canvas", { width: n, height: n });
+  const context = canvas.getContext("2d"), image = context.createImageData(n, n);
   taken.forEach((path, i) => image.data.set(of(path), 4 * ((n - 1 - Math.floor(i / n)) * n + (i % n))));
   context.putImageData(image, 0, 0);
+  map.src = canvas.toDataURL();
 }
 
 const branches = (tree) => (Array.isArray(tree) && tree[0] === "or" ? tree.slice(1) : [tree]);

@@ -232,17 +232,6 @@ def test_a_point_of_the_plane_is_dragged(opened):
     expect(field(opened.page, "Height")).to_have_value(str(height + 1))
 
 
-def test_the_plane_is_blue_where_the_network_runs(opened):
-    colour = """([canvas, x, y]) => {
-        const part = canvas.getContext('2d').getImageData(x * canvas.width, (1 - y) * canvas.height, 1, 1);
-        return [...part.data];
-    }"""
-    canvas = opened.page.locator("canvas").nth(1).element_handle()
-    expect(opened.page.locator("canvas").nth(1)).to_have_js_property("width", 352)
-    assert opened.page.evaluate(colour, [canvas, 0.6, 0.6]) == [0, 114, 178, 255]
-    assert opened.page.evaluate(colour, [canvas, 0.3, 0.6])[2] < 230
-
-
 def test_the_stepper_walks_through_the_steps(opened):
     chosen = opened.page.get_by_role("region", name="The selected step")
     opened.page.get_by_role("button", name="last step").click()
@@ -556,6 +545,6 @@ def test_names_of_users_are_shown_as_text(browser, tmp_path):
     shown.page.get_by_role("button", name="Table").click()
     expect(shown.page.get_by_role("table").first).to_contain_text("<img src=x onerror='self[`name`]=2'>")
     assert (shown.page.title(), shown.page.evaluate("self.name")) == (EVIL, "")
-    assert shown.page.locator("#explorer img").count() == 0
+    assert shown.page.locator("#explorer img[src]:not([src^='data:'])").count() == 0
     assert shown.errors == []
     context.close()

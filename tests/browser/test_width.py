@@ -159,14 +159,14 @@ def test_a_drag_at_the_end_of_a_page_that_gets_shorter_is_exact(explorer):
 
 def drag_to(page, area, start, end):
     """From one place of a plane to another, in parts of its width and height; afterwards it stands where it stood."""
-    box = area.locator("canvas").bounding_box()
+    box = area.locator("img").bounding_box()
     (x, y), (to_x, to_y) = (
         (box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"]) for across, up in (start, end)
     )
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(to_x, to_y, steps=12)
-    assert area.locator("canvas").bounding_box() == box
+    assert area.locator("img").bounding_box() == box
     for axis, part in (("Width", end[0]), ("Height", end[1])):
         assert abs(int(page.get_by_role("spinbutton", name=axis).input_value()) - ceil(512 * part)) <= 1
     page.mouse.up()
