@@ -315,6 +315,21 @@ const NOTHING = []; // to be said
 const equal = (one, other) => { for (const key in one) if (one[key] !== other[key]) return false; return true; };
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
+/** Numbers below each other. No texts of SVG: each of those is laid out by itself, and leaves twice the garbage. */
+const column = () => svg("foreignObject", { class: "size" }, ...[0, 1, 2].map(() => html("span", { class: "label" })));
+
+/** Writes sizes into a column, those of one kind as one piece. */
+function enter({ children }, sizes) {
+  const parts = [];
+  for (const { value, moves } of sizes) {
+    if (parts.at(-1)?.moves === moves) parts.at(-1).text += `\n${value}`;
+    else parts.push({ moves, text: `${parts.length ? "\n" : ""}${value}` });
+  }
+  [...children].forEach((part, i) =>
+    set(part, { text: parts[i]?.text ?? "", class: parts[i]?.moves ? "label s" : "label" }),
+  );
+}
+
 /** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
 class Block {
   constructor(kind, on) {
@@ -331,8 +346,8 @@ class Block {
     [this.cells, this.mark] = ["cells", "mark"].map((kind) => svg("path", { class: kind }));
     [this.top, this.flank] = ["top", "flank"].map((kind) => svg("polygon", { class: kind }));
     this.window = svg("rect", { class: "window" });
-    this.labels = [0, 1, 2].map(() => svg("text", { class: "label" }));
-    return [this.top, this.flank, this.face, this.cells, this.window, this.mark, ...this.labels];
+    this.numbers = column();
+    return [this.top, this.flank, this.face, this.cells, this.window, this.mark, this.numbers];
   }
 
   /** Draws a box of w×h pixels, d deep, around the middle (x, y). */
@@ -360,10 +375,7 @@ class Block {
   label(sizes) {
     if (sizes === this.sizes) return;
     this.sizes = sizes;
-    const told = labels(sizes);
-    this.labels.forEach((text, i) =>
-      set(text, { text: told[i]?.value ?? "", class: told[i]?.moves ? "label s" : "label" }),
-    );
+    enter(this.numbers, labels(sizes));
   }
 
   /** The window that does not fit, as large as it is. */
@@ -435,14 +447,15 @@ class Lanes {
     row.image = new Block("image", { click: () => this.view.stepTo(0) });
     row.blocks = this.view.scene.columns.map((name, i) => (lane.plan.has(name) ? this.block(name, i, place) : null));
     row.never = svg("text", { class: "never", text: "not reached" });
-    row.axes = ["C", "H", "W"].map((text, i) => svg("text", { class: i ? "label s" : "label", text }));
+    row.axes = column();
+    enter(row.axes, ["C", "H", "W"].map((value, i) => ({ value, moves: i > 0 })));
     row.sun = svg("path", { class: "landscape" });
     row.sight = svg("rect", { class: "sight" });
     row.image.node.insertBefore(row.sun, row.image.cells);
     row.image.node.append(row.sight);
     row.svg.append(
       row.wire,
-      ...row.axes,
+      row.axes,
       row.image.node,
       ...row.blocks.filter(Boolean).map((block) => block.node),
       row.never,
@@ -743,14 +756,15 @@ class Lanes {
       style: `font-size:${this.type * 0.95}px;--outline:${Math.min(0.75, this.scale / 4)}px`,
     });
     set(row.wire, { x1: 4, x2: this.x.at(-1), y1: this.middle, y2: this.middle });
-    const line = (texts, x) => texts.forEach((text, i) => set(text, { x, y: this.floor + i * this.type * 1.08 }));
-    line(row.axes, 9);
-    line(row.image.labels, this.first);
+    const below = (numbers, x, half) =>
+      set(numbers, { x: x - half, width: 2 * half, y: this.floor - 0.87 * this.type, height: 3.4 * this.type });
+    below(row.axes, 9, 9);
+    below(row.image.numbers, this.first, this.half(this.scale));
     row.blocks.forEach((block, i) => {
       if (!block) return;
       set(block.hit, { y: 0, height: this.height });
       if (block.plate) return;
-      line(block.labels, this.x[i]);
+      below(block.numbers, this.x[i], Math.max(this.x[i] - this.edges[i], this.edges[i + 1] - this.x[i]));
       set(block.mark, { d: cross(this.x[i], this.middle) });
       set(block.hit, { x: this.edges[i], width: this.edges[i + 1] - this.edges[i] - 2 });
     });
