@@ -316,18 +316,19 @@ const equal = (one, other) => { for (const key in one) if (one[key] !== other[ke
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
 /** Numbers below each other. No texts of SVG: each of those is laid out by itself, and leaves twice the garbage. */
-const column = () => svg("foreignObject", { class: "size" }, ...[0, 1, 2].map(() => html("span", { class: "label" })));
+const column = () => svg("g", { class: "size" }, ...[0, 1, 2].map(() => svg("foreignObject", { class: "label" })));
 
-/** Writes sizes into a column, those of one kind as one piece. */
+/** Writes sizes into a column, those of one kind as one text. */
 function enter({ children }, sizes) {
   const parts = [];
-  for (const { value, moves } of sizes) {
+  sizes.forEach(({ value, moves }, i) => {
     if (parts.at(-1)?.moves === moves) parts.at(-1).text += `\n${value}`;
-    else parts.push({ moves, text: `${parts.length ? "\n" : ""}${value}` });
-  }
-  [...children].forEach((part, i) =>
-    set(part, { text: parts[i]?.text ?? "", class: parts[i]?.moves ? "label s" : "label" }),
-  );
+    else parts.push({ moves, text: String(value), style: `padding-top:${i}lh` });
+  });
+  [...children].forEach((node, i) => {
+    const { text = "", moves = false, style = "" } = parts[i] ?? {};
+    set(node, { text, style, class: moves ? "label s" : "label" });
+  });
 }
 
 /** A box, or, where a step keeps every size, a plate: a bar as high as the box before it. */
@@ -717,15 +718,16 @@ class Lanes {
 
   /** A box in cells and in pixels, and the plate behind it. */
   solid(cells) {
-    const high = fine(this.scale * side(cells.h));
-    return { cells, size: [fine(this.scale * side(cells.w)), high, this.depth(cells.c)], plate: [THIN, Math.max(high, 5), 0] };
+    const [wide, high] = [cells.w, cells.h].map((number) => fine(this.scale * side(number)));
+    return { cells, size: [wide, high, this.depth(cells.c)], plate: [THIN, Math.max(high, 5), 0] };
   }
 
   /** Labels, marks and words of a lane at this size. */
   name(row, facts) {
     const { scene, h, w } = this.view;
     if (this.fresh) this.settle(row);
-    set(row.svg, { "aria-label": this.view.verdict(row.lane, facts) });
+    const verdict = this.view.verdict(row.lane, facts);
+    set(row.svg, { "aria-label": verdict });
     row.image.label([1, scene.channels, h, w].map((value, i) => ({ value, moves: i > 1 })));
     const steps = scene.columns.map((name) => facts?.steps.get(name)), failed = steps.findIndex((here) => here?.failed);
     row.blocks.forEach((block, i) => { if (block) this.mark(block, steps[i], i); });
@@ -736,6 +738,9 @@ class Lanes {
       visibility: lost.length ? "visible" : "hidden",
     });
     set(row.node, { class: facts?.failing ? "lane stops" : "lane" });
+    const told = [verdict, facts?.outputs[0], facts?.said, facts?.said && spoken(facts.said.message, h, w)];
+    if (row.told?.every((one, i) => one === told[i])) return;
+    row.told = told;
     renew(row.head, this.view.headline(row.lane, facts));
   }
 
@@ -756,8 +761,10 @@ class Lanes {
       style: `font-size:${this.type * 0.95}px;--outline:${Math.min(0.75, this.scale / 4)}px`,
     });
     set(row.wire, { x1: 4, x2: this.x.at(-1), y1: this.middle, y2: this.middle });
-    const below = (numbers, x, half) =>
-      set(numbers, { x: x - half, width: 2 * half, y: this.floor - 0.87 * this.type, height: 3.4 * this.type });
+    const below = ({ children }, x, half) => {
+      for (const part of children)
+        set(part, { x: x - half, width: 2 * half, y: this.floor - 0.87 * this.type, height: 3.4 * this.type });
+    };
     below(row.axes, 9, 9);
     below(row.image.numbers, this.first, this.half(this.scale));
     row.blocks.forEach((block, i) => {
@@ -1777,26 +1784,32 @@ class Reasons {
     const { lanes, facts } = this.view, told = new Map();
     lanes.forEach((lane, i) => {
       if (!facts[i]?.failing) return;
-      const node = this.ways(facts[i].said), known = told.get(node.textContent);
-      if (known) known.lanes.push(lane); else told.set(node.textContent, { lanes: [lane], node });
+      const words = this.words(facts[i].said), key = JSON.stringify(words), known = told.get(key);
+      if (known) known.lanes.push(lane); else told.set(key, { lanes: [lane], words });
     });
-    renew(this.node, [...told.values()].map(({ lanes: same, node }) => {
+    const said = JSON.stringify([...told].map(([key, { lanes: same }]) => [key, ...same.map((lane) => lane.label)]));
+    if (said === this.said) return;
+    this.said = said;
+    renew(this.node, [...told.values()].map(({ lanes: same, words }) => {
       const head = `${same.map((lane) => lane.label).join(" and ")}: ways out`;
       const wholes = same.map((lane) => this.whole(lane, same.length > 1 ? lane.label : "The network"));
-      return html("article", { class: "why" }, html("h2", { text: head }), node, ...wholes);
+      return html("article", { class: "why" }, html("h2", { text: head }), this.ways(words), ...wholes);
     }));
   }
 
-  /** What the head of the lane left out, and what can be done. */
-  ways(said) {
-    const { h, w } = this.view, elsewhere = said.at && (said.at[0] !== h || said.at[1] !== w);
-    const [, rest] = clauses(pieces(said.explanation, h, w));
-    const list = said.remedies.map((text) => pieces(text, h, w)).filter((one) => one.length);
+  /** What the head of the lane left out, what can be done, and the size of which this is said, if that is another. */
+  words({ at, explanation, remedies }) {
+    const { h, w } = this.view, [, rest] = clauses(pieces(explanation, h, w));
+    const list = remedies.map((text) => pieces(text, h, w)).filter((one) => one.length);
+    return { rest, list, elsewhere: at && (at[0] !== h || at[1] !== w) ? at.join("×") : null };
+  }
+
+  ways({ rest, list, elsewhere }) {
     return html(
       "div",
       {},
       elsewhere
-        ? html("p", { class: "soft", text: `These are the words at ${said.at.join("×")}; here the numbers differ.` })
+        ? html("p", { class: "soft", text: `These are the words at ${elsewhere}; here the numbers differ.` })
         : null,
       rest.length ? html("p", {}, ...sentence(rest)) : null,
       html("ol", {}, ...list.map((one) => html("li", {}, ...sentence(one)))),
@@ -1831,7 +1844,7 @@ class Planes {
   }
 
   plane(lane) {
-    const row = { lane, told: html("div"), legend: html("div", { class: "legend" }), items: new Map() };
+    const row = { lane, told: now(), legend: html("div", { class: "legend" }), items: new Map() };
     Object.assign(row, this.area(row));
     row.ends = html(
       "div",
@@ -1846,7 +1859,7 @@ class Planes {
       html("figcaption", { text: lane.label }),
       html("div", { class: "frame" }, html("span", { class: "axis-name tall", text: "height →" }), row.area),
       row.ends,
-      row.told,
+      html("div", {}, row.told),
       row.legend,
     );
     return row;
@@ -1946,7 +1959,7 @@ class Planes {
   /** What becomes of this size, and which row of the legend says why. */
   say(row) {
     const { h, w } = this.view, { lane, told, area, items } = row, end = endAt(lane, h, w);
-    renew(told, [now(h, w, end)]);
+    tell(told, h, w, end);
     set(area, {
       "aria-label":
         `Sizes that ${lane.label} takes. ${h} high, ${w} wide: ${fate(end)}. Arrow keys change height and width.`,
@@ -1961,8 +1974,8 @@ class Planes {
   ends() {
     const { reach } = this.view;
     return this.rows.map(({ lane, told }) => ({
-      node: told,
-      others: lane.data.outcomes.map((end) => html("div", {}, now(reach, reach, end))),
+      node: told.parentNode,
+      others: lane.data.outcomes.map((end) => html("div", {}, tell(now(), reach, reach, end))),
     }));
   }
 
@@ -2066,7 +2079,13 @@ const fate = (end) => (!end ? "not decided" : end.runs ? "runs" : `stops at ${en
 /** The sizes of a region in the shorter way. */
 const brief = ({ rule, sizes }) => (!sizes.includes("; or ") && sizes) || rule;
 
-const now = (h, w, end) => html("p", { class: "now" }, `${h}×${w} `, html("b", { text: fate(end) }));
+/** What becomes of one size, in words. */
+const now = () => html("p", { class: "now" }, html("span"), html("b"));
+function tell(node, h, w, end) {
+  set(node.firstChild, { text: `${h}×${w} ` });
+  set(node.lastChild, { text: fate(end) });
+  return node;
+}
 
 /** Of a plane. No canvas: the browser keeps each as a layer of its own and puts it on the page anew at every key. */
 const picture = () => html("img", { alt: "", draggable: "false" });

@@ -10,6 +10,11 @@ from fcnviz import models, trace
 from fcnviz.explorer import save_page
 
 NARROW = {"width": 828, "height": 900}
+NUMBERS = """all => all.flatMap((e) => {
+    const text = document.createRange(), size = parseFloat(getComputedStyle(e).fontSize);
+    text.selectNodeContents(e);
+    return [...text.getClientRects()].map((line) => [line.y, line.x, line.width, size]);
+})"""
 
 
 def long_names():
@@ -103,10 +108,7 @@ def test_the_numbers_below_the_blocks_can_be_read_and_do_not_touch(explorer, roo
     for link in SIZES:
         go(page, link)
         for lane in page.locator(".lane").all():
-            boxes = lane.locator(".label").evaluate_all(
-                """all => all.filter(e => e.textContent).map(e => [e, e.getBBox()])
-                    .map(([e, b]) => [b.y, b.x, b.width, parseFloat(getComputedStyle(e).fontSize)])"""
-            )
+            boxes = lane.locator(".label:not(:empty)").evaluate_all(NUMBERS)
             assert min(size for *_, size in boxes) >= 10.5
             for (y, x, wide, _), (below, right, *_) in zip(sorted(boxes), sorted(boxes)[1:], strict=False):
                 assert below > y or right >= x + wide, link
