@@ -311,19 +311,21 @@ function sentence(list) {
 const POWER = 0.4, DEEP = 0.17, SLANT = [0.72, -0.6], PLATE = 6, GAP = 5;
 const side = (cells) => Math.max(cells, 0) ** POWER;
 const fine = (pixels) => Math.round(2 * pixels) / 2; // what grows by less is not drawn anew
-const NOTHING = []; // to be said
+const NOTHING = []; // to be said: always the same array, so that it is not said again
 const equal = (one, other) => { for (const key in one) if (one[key] !== other[key]) return false; return true; };
 const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
 
 /** Numbers below each other. No texts of SVG: each of those is laid out by itself, and leaves twice the garbage. */
 const column = () => svg("g", { class: "size" }, ...[0, 1, 2].map(() => svg("foreignObject", { class: "label" })));
 
+const LINE = 1.137; // of the type's size, as in the stylesheet
+
 /** Writes sizes into a column, those of one kind as one text. */
 function enter({ children }, sizes) {
   const parts = [];
   sizes.forEach(({ value, moves }, i) => {
     if (parts.at(-1)?.moves === moves) parts.at(-1).text += `\n${value}`;
-    else parts.push({ moves, text: String(value), style: `padding-top:${i}lh` });
+    else parts.push({ moves, text: String(value), style: `padding-top:${LINE * i}em` });
   });
   [...children].forEach((node, i) => {
     const { text = "", moves = false, style = "" } = parts[i] ?? {};
@@ -417,6 +419,8 @@ function grid(left, top, w, h, cells) {
 const LETTER = 0.66; // of the type: the width of a bold digit
 const SMALLEST = 0.8, SCROLLED = 2.8, LARGEST = 22; // pixels of one cell
 const TALLEST = 150; // of a lane: two, and what is said of a step, are seen at once
+const THIN = 2.5; // pixels of a plate
+const UNKNOWN = { cells: null, size: [14, 14, 0], plate: [THIN, 8, 0] }; // a step of which nothing is known
 
 class Lanes {
   constructor(view) {
@@ -489,7 +493,7 @@ class Lanes {
     this.floor = this.middle + Math.max(this.high / 2, 15) + this.type;
     this.height = this.floor + this.type * 2.6;
     this.fresh = true;
-    this.known = new WeakMap(); // how shapes are drawn at this scale
+    this.sized = new WeakMap(); // how shapes are drawn at this scale
     this.drawStages();
   }
 
@@ -700,10 +704,10 @@ class Lanes {
   /** For the image and each column of a lane the box to draw, and its cells. */
   target(row, facts) {
     const { h, w, scene } = this.view;
-    const boxes = [this.solid({ w, h, c: scene.channels }).size], cells = [null];
+    const boxes = [this.measured({ w, h, c: scene.channels }).size], cells = [null];
     scene.columns.forEach((name, i) => {
       const step = facts?.steps.get(name), shape = step && (step.outputs[0] ?? step.inputs[0]);
-      const drawn = shape ? this.drawn(shape) : UNKNOWN;
+      const drawn = shape ? this.sizeOf(shape) : UNKNOWN;
       boxes.push(this.plates[i] ? drawn.plate : drawn.size);
       cells.push(this.plates[i] ? null : drawn.cells);
     });
@@ -711,13 +715,13 @@ class Lanes {
   }
 
   /** A shape as it is drawn at this scale. */
-  drawn(shape) {
-    if (!this.known.has(shape)) this.known.set(shape, this.solid(box(shape)));
-    return this.known.get(shape);
+  sizeOf(shape) {
+    if (!this.sized.has(shape)) this.sized.set(shape, this.measured(box(shape)));
+    return this.sized.get(shape);
   }
 
   /** A box in cells and in pixels, and the plate behind it. */
-  solid(cells) {
+  measured(cells) {
     const [wide, high] = [cells.w, cells.h].map((number) => fine(this.scale * side(number)));
     return { cells, size: [wide, high, this.depth(cells.c)], plate: [THIN, Math.max(high, 5), 0] };
   }
@@ -738,8 +742,9 @@ class Lanes {
       visibility: lost.length ? "visible" : "hidden",
     });
     set(row.node, { class: facts?.failing ? "lane stops" : "lane" });
-    const told = [verdict, facts?.outputs[0], facts?.said, facts?.said && spoken(facts.said.message, h, w)];
-    if (row.told?.every((one, i) => one === told[i])) return;
+    const message = facts?.said && spoken(facts.said.message, h, w);
+    const told = [verdict, facts?.said, message, ...(facts?.outputs ?? [])];
+    if (row.told?.length === told.length && told.every((one, i) => one === row.told[i])) return;
     row.told = told;
     renew(row.head, this.view.headline(row.lane, facts));
   }
@@ -762,8 +767,9 @@ class Lanes {
     });
     set(row.wire, { x1: 4, x2: this.x.at(-1), y1: this.middle, y2: this.middle });
     const below = ({ children }, x, half) => {
+      const wide = half + 4 * this.type; // a longer number than was known of stays in the middle
       for (const part of children)
-        set(part, { x: x - half, width: 2 * half, y: this.floor - 0.87 * this.type, height: 3.4 * this.type });
+        set(part, { x: x - wide, width: 2 * wide, y: this.floor - 0.87 * this.type, height: 3.4 * this.type });
     };
     below(row.axes, 9, 9);
     below(row.image.numbers, this.first, this.half(this.scale));
@@ -778,7 +784,6 @@ class Lanes {
   }
 }
 
-const THIN = 2.5, UNKNOWN = { cells: null, size: [14, 14, 0], plate: [THIN, 8, 0] };
 const SAMPLES = [1, 1 / 16, 0]; // of the range
 
 /** The ends of a lane in their longest words: one that runs and one that stops. */
@@ -1784,10 +1789,11 @@ class Reasons {
     const { lanes, facts } = this.view, told = new Map();
     lanes.forEach((lane, i) => {
       if (!facts[i]?.failing) return;
-      const words = this.words(facts[i].said), key = JSON.stringify(words), known = told.get(key);
+      const words = this.words(facts[i].said), { rest, list, elsewhere } = words;
+      const key = [elsewhere, plain(rest), ...list.map(plain)].join("\n"), known = told.get(key);
       if (known) known.lanes.push(lane); else told.set(key, { lanes: [lane], words });
     });
-    const said = JSON.stringify([...told].map(([key, { lanes: same }]) => [key, ...same.map((lane) => lane.label)]));
+    const said = JSON.stringify([...told.values()].map((one) => [one.words, one.lanes.map((lane) => lane.label)]));
     if (said === this.said) return;
     this.said = said;
     renew(this.node, [...told.values()].map(({ lanes: same, words }) => {
@@ -1867,7 +1873,7 @@ class Planes {
 
   /** The plane itself and its cross-hair. */
   area(row) {
-    const map = picture();
+    const map = sheet();
     const across = svg("line", { class: "hair", x1: 0, x2: SIDE });
     const up = svg("line", { class: "hair", y1: 0, y2: SIDE });
     const dot = svg("circle", { r: 4.5, class: "dot" });
@@ -2041,7 +2047,7 @@ class Planes {
   light(row, end) {
     this.veil?.remove();
     if (!row?.taken) return;
-    this.veil = picture();
+    this.veil = sheet();
     colour(this.veil, row.taken, (path) => (end.paths.includes(path) ? CLEAR : VEIL));
     row.map.after(this.veil);
   }
@@ -2088,7 +2094,7 @@ function tell(node, h, w, end) {
 }
 
 /** Of a plane. No canvas: the browser keeps each as a layer of its own and puts it on the page anew at every key. */
-const picture = () => html("img", { alt: "", draggable: "false" });
+const sheet = () => html("img", { alt: "", draggable: "false", decoding: "sync" });
 
 /** Gives each point of a plane the colour of the path that its size takes; heights grow upwards. */
 function colour(map, taken, of) {

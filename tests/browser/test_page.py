@@ -177,6 +177,18 @@ def test_arrow_keys_move_a_slider_and_nothing_waits(opened):
     expect(opened.lane("Linear head")).not_to_contain_text(MESSAGE)
 
 
+def test_a_plate_that_is_not_seen_takes_no_click(opened):
+    press_preset(opened.page, "256×256")
+    plates = opened.lane("Linear head").locator(".ghost.plate")
+    assert plates.count() > 1
+    caught = plates.locator(".hit").evaluate_all(
+        """all => all.map((e) => e.getBoundingClientRect())
+            .map((box) => document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2))
+            .filter((under) => under.closest(".ghost.plate")).length"""
+    )
+    assert caught == 0
+
+
 AT_ONCE = """(field, [name, size]) => {
     field.value = size;
     field.dispatchEvent(new Event(name));

@@ -13,7 +13,7 @@ NARROW = {"width": 828, "height": 900}
 NUMBERS = """all => all.flatMap((e) => {
     const text = document.createRange(), size = parseFloat(getComputedStyle(e).fontSize);
     text.selectNodeContents(e);
-    return [...text.getClientRects()].map((line) => [line.y, line.x, line.width, size]);
+    return [...text.getClientRects()].map((line) => [Math.round(line.y), line.x, line.width, size]);
 })"""
 
 
