@@ -224,7 +224,7 @@ def test_on_a_small_laptop_the_red_cross_is_in_sight_together_with_the_presets(v
     view.page.set_viewport_size(LAPTOP)
     press(view, "256×256")
     view.evaluate("e => e.scrollIntoView({block: 'start'})")
-    last = lane(view, LOWER).locator(".size").last
+    last = lane(view, LOWER).locator(".hit").last  # as high as the lane, with the numbers
     for part in (view.get_by_role("button", name="224×224"), view.locator(RED), last):
         expect(part).to_be_in_viewport(ratio=1)
 
