@@ -318,14 +318,12 @@ const points = (...list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)
 /** Numbers below each other. No texts of SVG: each of those is laid out by itself, and leaves twice the garbage. */
 const column = () => svg("g", { class: "size" }, ...[0, 1, 2].map(() => svg("foreignObject", { class: "label" })));
 
-const LINE = 1.137; // of the type's size, as in the stylesheet
-
 /** Writes sizes into a column, those of one kind as one text. */
 function enter({ children }, sizes) {
   const parts = [];
   sizes.forEach(({ value, moves }, i) => {
     if (parts.at(-1)?.moves === moves) parts.at(-1).text += `\n${value}`;
-    else parts.push({ moves, text: String(value), style: `padding-top:${LINE * i}em` });
+    else parts.push({ moves, text: String(value), style: `padding-top:calc(var(--line) * ${i}em)` });
   });
   [...children].forEach((node, i) => {
     const { text = "", moves = false, style = "" } = parts[i] ?? {};
