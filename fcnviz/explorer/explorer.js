@@ -2070,6 +2070,7 @@ class Planes {
     });
     row.taken = taken;
     colour(map, taken, (path) => colours[path] ?? GREY);
+    set(map, { alt: `What becomes of each size in ${lane.label}, as a colour: heights go up, widths to the right.` });
   }
 }
 
@@ -2091,7 +2092,10 @@ function tell(node, h, w, end) {
   return node;
 }
 
-/** Of a plane. No canvas: the browser keeps each as a layer of its own and puts it on the page anew at every key. */
+/**
+ * Of a plane; without words until something is on it. No canvas: the browser keeps each as a layer of its own and puts
+ * it on the page anew at every key.
+ */
 const sheet = () => html("img", { alt: "", draggable: "false", decoding: "sync" });
 
 /** Gives each point of a plane the colour of the path that its size takes; heights grow upwards. */
