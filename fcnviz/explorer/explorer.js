@@ -801,6 +801,7 @@ function longest(lane, reach) {
 const NEAR = 512; // up to here a slider has about a pixel for each size
 const PAPER = 720; // pixels across a sheet of paper held upright
 const PATIENCE = 20_000; // milliseconds until an answer of Python is taken for lost
+const READ = 6_000; // milliseconds for which a sentence below a field stays
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 class View {
@@ -1038,6 +1039,7 @@ class View {
     this.panel.stop();
     this.panel.slides.forEach(({ slide }) => slide?.stop());
     clearTimeout(this.saying);
+    this.controls.axes.forEach(({ ends }) => clearTimeout(ends));
     notSoon(this.planes.later);
     cancelAnimationFrame(this.blocks.frame);
     this.root.replaceChildren();
@@ -1145,10 +1147,12 @@ class Controls {
       },
     });
     const letter = html("span", { class: "letter", text: word[0] });
+    const bound = html("p", { class: "bound" });
     return {
       slider,
       field,
-      node: html("div", { class: "axis" }, letter, html("span", { class: "word", text: word }), slider, field),
+      bound,
+      node: html("div", { class: "axis" }, letter, html("span", { class: "word", text: word }), slider, field, bound),
     };
   }
 
@@ -1163,6 +1167,19 @@ class Controls {
   typed(axis, size) {
     if (Number.isFinite(size)) this.move(axis, size, true);
     this.draw(true);
+    const { within } = this.view.scene, whole = Math.round(size);
+    if (whole < 1) this.tell(axis, `${whole} is too small: 1 at least`);
+    if (whole > within) this.tell(axis, `${whole} is too large: ${within} at most`);
+  }
+
+  /** Says for a while below a field why the size is another than what was typed. */
+  tell(axis, text) {
+    const { view } = this, one = this.axes[axis];
+    clearTimeout(one.ends);
+    set(one.bound, { text });
+    one.told = axis ? view.w : view.h;
+    view.say(() => `${text}. ${view.summary()}`);
+    one.ends = setTimeout(() => set(one.bound, { text: "" }), READ);
   }
 
   toggle() {
@@ -1194,7 +1211,8 @@ class Controls {
   draw(anew = false) {
     const { view } = this;
     [view.h, view.w].forEach((size, axis) => {
-      const { slider, field } = this.axes[axis];
+      const { slider, field, bound, told } = this.axes[axis];
+      if (told !== size) set(bound, { text: "" });
       set(slider, { max: view.reach });
       if (Number(slider.value) !== size) slider.value = size;
       if (anew || field !== field.getRootNode().activeElement) this.fill(field, size);
