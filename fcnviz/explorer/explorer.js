@@ -1167,19 +1167,19 @@ class Controls {
   typed(axis, size) {
     if (Number.isFinite(size)) this.move(axis, size, true);
     this.draw(true);
-    const { within } = this.view.scene, whole = Math.round(size);
-    if (whole < 1) this.tell(axis, `${whole} is too small: 1 at least`);
-    if (whole > within) this.tell(axis, `${whole} is too large: ${within} at most`);
+    const stands = axis ? this.view.w : this.view.h, whole = Math.round(size);
+    if (whole < stands) this.explain(axis, stands, `${whole} is too small: ${stands} at least`);
+    if (whole > stands) this.explain(axis, stands, `${whole} is too large: ${stands} at most`);
   }
 
-  /** Says for a while below a field why the size is another than what was typed. */
-  tell(axis, text) {
+  /** Says for a while below a field why another size stands in it than was typed. */
+  explain(axis, stands, text) {
     const { view } = this, one = this.axes[axis];
     clearTimeout(one.ends);
     set(one.bound, { text });
-    one.told = axis ? view.w : view.h;
-    view.say(() => `${text}. ${view.summary()}`);
+    one.stands = stands;
     one.ends = setTimeout(() => set(one.bound, { text: "" }), READ);
+    view.say(() => `${text}. ${view.summary()}`);
   }
 
   toggle() {
@@ -1211,8 +1211,8 @@ class Controls {
   draw(anew = false) {
     const { view } = this;
     [view.h, view.w].forEach((size, axis) => {
-      const { slider, field, bound, told } = this.axes[axis];
-      if (told !== size) set(bound, { text: "" });
+      const { slider, field, bound, stands } = this.axes[axis];
+      if (stands !== size) set(bound, { text: "" });
       set(slider, { max: view.reach });
       if (Number(slider.value) !== size) slider.value = size;
       if (anew || field !== field.getRootNode().activeElement) this.fill(field, size);
