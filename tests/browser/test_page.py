@@ -405,6 +405,7 @@ def test_silly_sizes_are_refused_by_the_field_and_by_the_networks(opened):
     expect(beyond).to_be_visible()
     expect(opened.page.get_by_role("status")).to_contain_text("99999 is too large: 2048 at most. 1 × 2048. Linear head")
     expect(opened.page.get_by_text("0 is too small: 1 at least", exact=True)).to_be_visible()
+    assert violations(opened.page) == []
     field(opened.page, "Width").press("ArrowDown")
     field(opened.page, "Width").press("Enter")
     expect(beyond).to_have_count(0)
@@ -540,6 +541,26 @@ def test_the_lanes_fit_a_laptop(browser, saved):
     shown = Opened(context, saved)
     shown.page.wait_for_timeout(200)
     assert shown.page.locator(".lanes").evaluate("e => e.scrollWidth <= e.clientWidth")
+    context.close()
+
+
+def test_three_networks_stand_on_the_same_image(browser, tmp_path):
+    averaged = nn.Sequential()
+    for name, part in models.vgg16().named_children():
+        if name == "flatten":
+            averaged.add_module("avgpool", nn.AdaptiveAvgPool2d(7))
+        averaged.add_module(name, part)
+    nets = {"first": models.vgg16(), "second": averaged, "third": models.vgg16("conv")}
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    shown = Opened(context, save_page(tmp_path / "page.html", nets, within=512), "#h=256&w=256&step=classifier.0")
+    for label, said in (("first", MESSAGE), ("second", "1×1000 · one answer"), ("third", "1000×2×2 · 2 × 2 = 4")):
+        expect(shown.lane(label)).to_contain_text(said)
+        expect(shown.page.locator(".step article").filter(has_text=label)).to_have_count(1)
+        expect(shown.page.locator(".plane").filter(has_text=label)).to_have_count(1)
+    assert shown.page.locator(".lanes").evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert violations(shown.page) == []
+    assert shown.errors == []
     context.close()
 
 
