@@ -10,7 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from torch import nn
 
-from fcnviz import models
+from fcnviz import models, trace
+from fcnviz.arithmetic import count
 from fcnviz.explorer import save_page
 
 BREAK = "Linear classifier.0 has 25 088 columns = 512·7·7, but the flattened map is 512·8·8 = 32 768 numbers"
@@ -259,6 +260,21 @@ def test_the_stepper_walks_through_the_steps(opened):
     expect(chosen.get_by_role("heading", level=2)).to_have_text("features.2")
 
 
+@pytest.mark.parametrize("size", [(224, 224), (256, 320)])
+@pytest.mark.parametrize("name", ["features.0", "classifier.0"])
+def test_the_selected_step_says_what_of_it_follows_the_size(opened, name, size):
+    opened.page.evaluate("link => { location.hash = link; }", f"#h={size[0]}&w={size[1]}&step={name}")
+    [step] = [one for one in trace(models.vgg16("conv"), (1, 3, *size)).steps if one.name == name]
+    facts = opened.page.locator(".step article").filter(has_text="Convolutional head").locator(".weights")
+    shapes = ["×".join(map(str, weight.shape)) for weight in step.weights]
+    names = [f"{weight.name} {shape}" for weight, shape in zip(step.weights, shapes, strict=True)]
+    expect(facts).to_contain_text(f"{', '.join(names)} · none of these numbers follows H or W")
+    expect(facts).to_contain_text(f"{count(step.params)} parameters · {count(step.macs)} multiply-adds")
+    expect(facts).to_contain_text(re.compile(r"(each cell|a cell) sees \d+×\d+ pixels of the image"))
+    expect(facts.locator("b.c")).to_have_text([*shapes, count(step.params)])
+    expect(facts.locator("b.s").first).to_have_text(count(step.macs))
+
+
 def test_arrow_keys_walk_from_the_page_and_from_the_buttons_of_the_stepper(opened):
     opened.page.keyboard.press("ArrowRight")
     expect(chosen(opened.page)).to_have_text("features.1")
@@ -320,6 +336,24 @@ def test_nothing_moves_by_itself_for_those_who_want_no_motion(opened):
     before = opened.page.screenshot()
     opened.page.wait_for_timeout(900)
     assert opened.page.screenshot() == before
+
+
+GLIDED = """button => new Promise(done => {
+    const face = document.querySelector(".block.image .face"), widths = new Set([face.getAttribute("width")]);
+    const watcher = new MutationObserver(() => widths.add(face.getAttribute("width")));
+    watcher.observe(face, {attributes: true});
+    button.click();
+    setTimeout(() => { watcher.disconnect(); done([...widths].map(Number)); }, 1500);
+})"""
+
+
+def test_maps_grow_in_small_steps_or_at_once_for_those_who_want_no_motion(opened):
+    opened.page.emulate_media(reduced_motion="no-preference")
+    widths = opened.page.get_by_role("button", name="256×256").evaluate(GLIDED)
+    assert len(widths) > 2 and widths == sorted(widths)
+    opened.page.emulate_media(reduced_motion="reduce")
+    back = opened.page.get_by_role("button", name="224×224", exact=True).evaluate(GLIDED)
+    assert back == [widths[-1], widths[0]]
 
 
 def test_the_table_says_the_same_and_can_be_walked(opened):
